@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * AVX2 + FMA: the vector operations that kernels are written in.
+ * The same set, with the same meaning, stands in avx512.h and portable.h; see portable.h for it.
+ */
+#ifndef FNN_SIMD_H
+#define FNN_SIMD_H
+#include <immintrin.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define VL_f32 8
+#define VL_f64 4
+typedef __m256 vf32;
+typedef __m256d vf64;
+typedef __m256i vi32;
+typedef __m256i vi64;
+typedef __m256 vm32;
+typedef __m256d vm64;
+
+/* GEMM register tile: GEMM_MR rows by GEMM_NV vectors. */
+#define GEMM_MR 6
+#define GEMM_NV 2
+
+static inline __m256i v_tail_f32(ptrdiff_t n)
+{
+    return _mm256_cmpgt_epi32(_mm256_set1_epi32((int)n), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+}
+static inline __m256i v_tail_f64(ptrdiff_t n)
+{
+    return _mm256_cmpgt_epi64(_mm256_set1_epi64x((long long)n), _mm256_setr_epi64x(0, 1, 2, 3));
+}
+
+#define FNN_SIMD_OPS(S, T, V, VI, M, I, ISET, P, ITYPE) \
+    static inline V v_load_##S(const T *p) { return _mm256_loadu_##P(p); }                       \
+    static inline void v_store_##S(T *p, V a) { _mm256_storeu_##P(p, a); }                       \
+    static inline void v_stream_##S(T *p, V a) { _mm256_stream_##P(p, a); }                      \
+    static inline V v_loadn_##S(const T *p, ptrdiff_t n)                                         \
+    {                                                                                            \
+        return _mm256_maskload_##P(p, v_tail_##S(n));                                            \
+    }                                                                                            \
+    static inline void v_storen_##S(T *p, V a, ptrdiff_t n)                                      \
+    {                                                                                            \
+        _mm256_maskstore_##P(p, v_tail_##S(n), a);                                               \
+    }                                                                                            \
+    static inline V v_set1_##S(T a) { return _mm256_set1_##P(a); }                               \
+    static inline V v_zero_##S(void) { return _mm256_setzero_##P(); }                            \
+    static inline V v_add_##S(V a, V b) { return _mm256_add_##P(a, b); }                         \
+    static inline V v_sub_##S(V a, V b) { return _mm256_sub_##P(a, b); }                         \
+    static inline V v_mul_##S(V a, V b) { return _mm256_mul_##P(a, b); }                         \
+    static inline V v_div_##S(V a, V b) { return _mm256_div_##P(a, b); }                         \
+    static inline V v_fma_##S(V a, V b, V c) { return _mm256_fmadd_##P(a, b, c); }               \
+    static inline V v_fnma_##S(V a, V b, V c) { return _mm256_fnmadd_##P(a, b, c); }             \
+    static inline V v_max_##S(V a, V b) { return _mm256_max_##P(a, b); }                         \
+    static inline V v_min_##S(V a, V b) { return _mm256_min_##P(a, b); }                         \
+    static inline V v_sqrt_##S(V a) { return _mm256_sqrt_##P(a); }                               \
+    static inline V v_and_##S(V a, V b) { return _mm256_and_##P(a, b); }                         \
+    static inline V v_or_##S(V a, V b) { return _mm256_or_##P(a, b); }                           \
+    static inline V v_xor_##S(V a, V b) { return _mm256_xor_##P(a, b); }                         \
+    static inline V v_abs_##S(V a) { return _mm256_andnot_##P(_mm256_set1_##P((T)-0.0), a); }    \
+    static inline V v_round_##S(V a) { return _mm256_round_##P(a, 8); }                          \
+    static inline M v_lt_##S(V a, V b) { return _mm256_cmp_##P(a, b, _CMP_LT_OQ); }              \
+    static inline M v_le_##S(V a, V b) { return _mm256_cmp_##P(a, b, _CMP_LE_OQ); }              \
+    static inline M v_gt_##S(V a, V b) { return _mm256_cmp_##P(a, b, _CMP_GT_OQ); }              \
+    static inline M v_ge_##S(V a, V b) { return _mm256_cmp_##P(a, b, _CMP_GE_OQ); }              \
+    static inline M v_eq_##S(V a, V b) { return _mm256_cmp_##P(a, b, _CMP_EQ_OQ); }              \
+    static inline M v_isnan_##S(V a) { return _mm256_cmp_##P(a, a, _CMP_UNORD_Q); }              \
+    static inline V v_select_##S(M m, V a, V b) { return _mm256_blendv_##P(b, a, m); }           \
+    static inline VI v_bits_##S(V a) { return _mm256_cast##P##_si256(a); }                       \
+    static inline V v_frombits_##S(VI a) { return _mm256_castsi256_##P(a); }                     \
+    static inline VI v_iset1_##S(ITYPE a) { return _mm256_set1_##ISET(a); }                      \
+    static inline VI v_iadd_##S(VI a, VI b) { return _mm256_add_##I(a, b); }                     \
+    static inline VI v_isub_##S(VI a, VI b) { return _mm256_sub_##I(a, b); }                     \
+    static inline VI v_iand_##S(VI a, VI b) { return _mm256_and_si256(a, b); }                   \
+    static inline VI v_ior_##S(VI a, VI b) { return _mm256_or_si256(a, b); }
+
+FNN_SIMD_OPS(f32, float, vf32, vi32, vm32, epi32, epi32, ps, int32_t)
+FNN_SIMD_OPS(f64, double, vf64, vi64, vm64, epi64, epi64x, pd, int64_t)
+#undef FNN_SIMD_OPS
+
+/* Shifts of integer lanes by a constant. */
+#define v_ishl_f32(a, n) _mm256_slli_epi32(a, n)
+#define v_ishr_f32(a, n) _mm256_srli_epi32(a, n)
+#define v_ishl_f64(a, n) _mm256_slli_epi64(a, n)
+#define v_ishr_f64(a, n) _mm256_srli_epi64(a, n)
+static inline vi32 v_toint_f32(vf32 a) { return _mm256_cvtps_epi32(a); }
+static inline vf32 v_fromint_f32(vi32 a) { return _mm256_cvtepi32_ps(a); }
+/* No 64-bit conversion in AVX2: adding 1.5 * 2^52 leaves the integer in the low mantissa bits
+ * (valid for |a| < 2^51, which every caller guarantees). */
+static inline vi64 v_toint_f64(vf64 a)
+{
+    const __m256d magic = _mm256_set1_pd(6755399441055744.0);
+    return _mm256_sub_epi64(_mm256_castpd_si256(_mm256_add_pd(a, magic)),
+                            _mm256_castpd_si256(magic));
+}
+static inline vf64 v_fromint_f64(vi64 a)
+{
+    const __m256d magic = _mm256_set1_pd(6755399441055744.0);
+    return _mm256_sub_pd(
+        _mm256_castsi256_pd(_mm256_add_epi64(a, _mm256_castpd_si256(magic))), magic);
+}
+#endif

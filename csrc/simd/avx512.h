@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * AVX-512 (F, DQ, BW, VL): the vector operations that kernels are written in.
+ * The same set, with the same meaning, stands in avx2.h and portable.h; see portable.h for it.
+ */
+#ifndef FNN_SIMD_H
+#define FNN_SIMD_H
+#include <immintrin.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define VL_f32 16
+#define VL_f64 8
+typedef __m512 vf32;
+typedef __m512d vf64;
+typedef __m512i vi32;
+typedef __m512i vi64;
+typedef __mmask16 vm32;
+typedef __mmask8 vm64;
+
+/* GEMM register tile: GEMM_MR rows by GEMM_NV vectors. */
+#define GEMM_MR 14
+#define GEMM_NV 2
+
+#define FNN_SIMD_OPS(S, T, V, VI, M, I, P, ITYPE) \
+    static inline V v_load_##S(const T *p) { return _mm512_loadu_##P(p); }                       \
+    static inline void v_store_##S(T *p, V a) { _mm512_storeu_##P(p, a); }                       \
+    static inline void v_stream_##S(T *p, V a) { _mm512_stream_##P(p, a); }                      \
+    static inline M v_tail_##S(ptrdiff_t n) { return (M)((1u << n) - 1u); }                      \
+    static inline V v_loadn_##S(const T *p, ptrdiff_t n)                                         \
+    {                                                                                            \
+        return _mm512_maskz_loadu_##P(v_tail_##S(n), p);                                         \
+    }                                                                                            \
+    static inline void v_storen_##S(T *p, V a, ptrdiff_t n)                                      \
+    {                                                                                            \
+        _mm512_mask_storeu_##P(p, v_tail_##S(n), a);                                             \
+    }                                                                                            \
+    static inline V v_set1_##S(T a) { return _mm512_set1_##P(a); }                               \
+    static inline V v_zero_##S(void) { return _mm512_setzero_##P(); }                            \
+    static inline V v_add_##S(V a, V b) { return _mm512_add_##P(a, b); }                         \
+    static inline V v_sub_##S(V a, V b) { return _mm512_sub_##P(a, b); }                         \
+    static inline V v_mul_##S(V a, V b) { return _mm512_mul_##P(a, b); }                         \
+    static inline V v_div_##S(V a, V b) { return _mm512_div_##P(a, b); }                         \
+    static inline V v_fma_##S(V a, V b, V c) { return _mm512_fmadd_##P(a, b, c); }               \
+    static inline V v_fnma_##S(V a, V b, V c) { return _mm512_fnmadd_##P(a, b, c); }             \
+    static inline V v_max_##S(V a, V b) { return _mm512_max_##P(a, b); }                         \
+    static inline V v_min_##S(V a, V b) { return _mm512_min_##P(a, b); }                         \
+    static inline V v_sqrt_##S(V a) { return _mm512_sqrt_##P(a); }                               \
+    static inline V v_abs_##S(V a) { return _mm512_abs_##P(a); }                                 \
+    static inline V v_and_##S(V a, V b) { return _mm512_and_##P(a, b); }                         \
+    static inline V v_or_##S(V a, V b) { return _mm512_or_##P(a, b); }                           \
+    static inline V v_xor_##S(V a, V b) { return _mm512_xor_##P(a, b); }                         \
+    static inline V v_round_##S(V a) { return _mm512_roundscale_##P(a, 8); }                     \
+    static inline M v_lt_##S(V a, V b) { return _mm512_cmp_##P##_mask(a, b, _CMP_LT_OQ); }       \
+    static inline M v_le_##S(V a, V b) { return _mm512_cmp_##P##_mask(a, b, _CMP_LE_OQ); }       \
+    static inline M v_gt_##S(V a, V b) { return _mm512_cmp_##P##_mask(a, b, _CMP_GT_OQ); }       \
+    static inline M v_ge_##S(V a, V b) { return _mm512_cmp_##P##_mask(a, b, _CMP_GE_OQ); }       \
+    static inline M v_eq_##S(V a, V b) { return _mm512_cmp_##P##_mask(a, b, _CMP_EQ_OQ); }       \
+    static inline M v_isnan_##S(V a) { return _mm512_cmp_##P##_mask(a, a, _CMP_UNORD_Q); }       \
+    static inline V v_select_##S(M m, V a, V b) { return _mm512_mask_blend_##P(m, b, a); }       \
+    static inline VI v_bits_##S(V a) { return _mm512_cast##P##_si512(a); }                       \
+    static inline V v_frombits_##S(VI a) { return _mm512_castsi512_##P(a); }                     \
+    static inline VI v_iset1_##S(ITYPE a) { return _mm512_set1_##I(a); }                         \
+    static inline VI v_iadd_##S(VI a, VI b) { return _mm512_add_##I(a, b); }                     \
+    static inline VI v_isub_##S(VI a, VI b) { return _mm512_sub_##I(a, b); }                     \
+    static inline VI v_iand_##S(VI a, VI b) { return _mm512_and_si512(a, b); }                   \
+    static inline VI v_ior_##S(VI a, VI b) { return _mm512_or_si512(a, b); }
+
+FNN_SIMD_OPS(f32, float, vf32, vi32, vm32, epi32, ps, int32_t)
+FNN_SIMD_OPS(f64, double, vf64, vi64, vm64, epi64, pd, int64_t)
+#undef FNN_SIMD_OPS
+
+/* Shifts of integer lanes by a constant. */
+#define v_ishl_f32(a, n) _mm512_slli_epi32(a, n)
+#define v_ishr_f32(a, n) _mm512_srli_epi32(a, n)
+#define v_ishl_f64(a, n) _mm512_slli_epi64(a, n)
+#define v_ishr_f64(a, n) _mm512_srli_epi64(a, n)
+static inline vi32 v_toint_f32(vf32 a) { return _mm512_cvtps_epi32(a); }
+static inline vf32 v_fromint_f32(vi32 a) { return _mm512_cvtepi32_ps(a); }
+static inline vi64 v_toint_f64(vf64 a) { return _mm512_cvtpd_epi64(a); }
+static inline vf64 v_fromint_f64(vi64 a) { return _mm512_cvtepi64_pd(a); }
+#endif

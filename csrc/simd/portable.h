@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Portable target: 128-bit vectors of the GNU C extension, which gcc and clang turn into SSE2,
+ * NEON or scalar code. It also documents the set of operations; avx2.h and avx512.h hold the same.
+ *
+ *   v_OP_f32, v_OP_f64      one operation on a whole vector of VL_f32 or VL_f64 lanes
+ *   load store stream       unaligned load and store; stream needs an aligned address and may
+ *                           bypass the cache
+ *   loadn storen            the first n lanes, 0 < n < VL; other lanes load as 0; never over-reads
+ *   fma(a,b,c) fnma(a,b,c)  a*b+c and c-a*b (one rounding where the target has FMA, else two)
+ *   max min                 b where either is NaN: max(a, b) = a > b ? a : b
+ *   lt le gt ge eq isnan    masks; select(m, a, b) = m ? a : b
+ *   round                   to nearest, ties to even, for |a| < 2^22 (f32) and 2^51 (f64)
+ *   bits frombits           reinterpretation; iset1 iadd isub iand ior ishl ishr on integer lanes
+ *                           (ishr is logical)
+ *   toint fromint           conversion, rounding to nearest, for |a| < 2^22 (f32), 2^51 (f64)
+ */
+#ifndef FNN_SIMD_H
+#define FNN_SIMD_H
+#include <math.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#define VL_f32 4
+#define VL_f64 2
+typedef float vf32 __attribute__((vector_size(16)));
+typedef double vf64 __attribute__((vector_size(16)));
+typedef int32_t vi32 __attribute__((vector_size(16)));
+typedef int64_t vi64 __attribute__((vector_size(16)));
+typedef uint32_t vu32 __attribute__((vector_size(16)));
+typedef uint64_t vu64 __attribute__((vector_size(16)));
+typedef vi32 vm32;
+typedef vi64 vm64;
+
+/* GEMM register tile: GEMM_MR rows by GEMM_NV vectors. */
+#define GEMM_MR 4
+#define GEMM_NV 2
+
+#define FNN_SIMD_OPS(S, T, V, VI, VU, ITYPE, MAGIC)                                              \
+    static inline V v_load_##S(const T *p)                                                       \
+    {                                                                                            \
+        V a;                                                                                     \
+        memcpy(&a, p, sizeof a);                                                                 \
+        return a;                                                                                \
+    }                                                                                            \
+    static inline void v_store_##S(T *p, V a) { memcpy(p, &a, sizeof a); }                       \
+    static inline void v_stream_##S(T *p, V a) { memcpy(p, &a, sizeof a); }                      \
+    static inline V v_loadn_##S(const T *p, ptrdiff_t n)                                         \
+    {                                                                                            \
+        V a = {0};                                                                               \
+        for (ptrdiff_t i = 0; i < n; i++)                                                        \
+            a[i] = p[i];                                                                         \
+        return a;                                                                                \
+    }                                                                                            \
+    static inline void v_storen_##S(T *p, V a, ptrdiff_t n)                                      \
+    {                                                                                            \
+        for (ptrdiff_t i = 0; i < n; i++)                                                        \
+            p[i] = a[i];                                                                         \
+    }                                                                                            \
+    static inline V v_set1_##S(T a)                                                              \
+    {                                                                                            \
+        V r;                                                                                     \
+        for (int i = 0; i < VL_##S; i++)                                                         \
+            r[i] = a;                                                                            \
+        return r;                                                                                \
+    }                                                                                            \
+    static inline V v_zero_##S(void) { return (V){0}; }                                          \
+    static inline V v_add_##S(V a, V b) { return a + b; }                                        \
+    static inline V v_sub_##S(V a, V b) { return a - b; }                                        \
+    static inline V v_mul_##S(V a, V b) { return a * b; }                                        \
+    static inline V v_div_##S(V a, V b) { return a / b; }                                        \
+    static inline V v_fma_##S(V a, V b, V c) { return a * b + c; }                               \
+    static inline V v_fnma_##S(V a, V b, V c) { return c - a * b; }                              \
+    static inline VI v_lt_##S(V a, V b) { return a < b; }                                        \
+    static inline VI v_le_##S(V a, V b) { return a <= b; }                                       \
+    static inline VI v_gt_##S(V a, V b) { return a > b; }                                        \
+    static inline VI v_ge_##S(V a, V b) { return a >= b; }                                       \
+    static inline VI v_eq_##S(V a, V b) { return a == b; }                                       \
+    static inline VI v_isnan_##S(V a) { return a != a; }                                         \
+    static inline VI v_bits_##S(V a) { return (VI)a; }                                           \
+    static inline V v_frombits_##S(VI a) { return (V)a; }                                        \
+    static inline V v_select_##S(VI m, V a, V b) { return (V)((m & (VI)a) | (~m & (VI)b)); }     \
+    static inline V v_max_##S(V a, V b) { return v_select_##S(a > b, a, b); }                    \
+    static inline V v_min_##S(V a, V b) { return v_select_##S(a < b, a, b); }                    \
+    static inline V v_and_##S(V a, V b) { return (V)((VI)a & (VI)b); }                           \
+    static inline V v_or_##S(V a, V b) { return (V)((VI)a | (VI)b); }                            \
+    static inline V v_xor_##S(V a, V b) { return (V)((VI)a ^ (VI)b); }                           \
+    static inline V v_abs_##S(V a) { return (V)((VI)a & ~(VI)v_set1_##S((T)-0.0)); }             \
+    static inline VI v_iset1_##S(ITYPE a) { return (VI){0} + a; }                                \
+    static inline VI v_iadd_##S(VI a, VI b) { return (VI)((VU)a + (VU)b); }                      \
+    static inline VI v_isub_##S(VI a, VI b) { return (VI)((VU)a - (VU)b); }                      \
+    static inline VI v_iand_##S(VI a, VI b) { return a & b; }                                    \
+    static inline VI v_ior_##S(VI a, VI b) { return a | b; }                                     \
+    static inline V v_round_##S(V a)                                                             \
+    {                                                                                            \
+        const V magic = v_set1_##S(MAGIC);                                                       \
+        return (a + magic) - magic;                                                              \
+    }                                                                                            \
+    static inline VI v_toint_##S(V a)                                                            \
+    {                                                                                            \
+        const V magic = v_set1_##S(MAGIC);                                                       \
+        return v_isub_##S((VI)(a + magic), (VI)magic);                                           \
+    }                                                                                            \
+    static inline V v_fromint_##S(VI a)                                                          \
+    {                                                                                            \
+        const V magic = v_set1_##S(MAGIC);                                                       \
+        return (V)v_iadd_##S(a, (VI)magic) - magic;                                              \
+    }
+
+/* 1.5 * 2^23 and 1.5 * 2^52: adding one leaves the nearest integer in the low mantissa bits. */
+FNN_SIMD_OPS(f32, float, vf32, vi32, vu32, int32_t, 12582912.0f)
+FNN_SIMD_OPS(f64, double, vf64, vi64, vu64, int64_t, 6755399441055744.0)
+#undef FNN_SIMD_OPS
+
+#define v_ishl_f32(a, n) ((vi32)((vu32)(a) << (n)))
+#define v_ishr_f32(a, n) ((vi32)((vu32)(a) >> (n)))
+#define v_ishl_f64(a, n) ((vi64)((vu64)(a) << (n)))
+#define v_ishr_f64(a, n) ((vi64)((vu64)(a) >> (n)))
+
+static inline vf32 v_sqrt_f32(vf32 a)
+{
+    for (int i = 0; i < VL_f32; i++)
+        a[i] = sqrtf(a[i]);
+    return a;
+}
+static inline vf64 v_sqrt_f64(vf64 a)
+{
+    for (int i = 0; i < VL_f64; i++)
+        a[i] = sqrt(a[i]);
+    return a;
+}
+#endif

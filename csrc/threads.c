@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * The one place that starts threads (OpenMP, or none where the compiler lacks it).
+ *
+ * Work is cut by the callers into tasks of fixed size, so that the thread count changes only who
+ * computes a task, never what is computed.
+ */
+#include "fastnn.h"
+#include <pthread.h>
+#ifdef _OPENMP
+#include <omp.h>
+#endif
+#if defined(__SSE__)
+#include <xmmintrin.h>
+#endif
+
+/* Below this much work (ns on one thread) a region costs more than it saves: entering and leaving
+ * one takes 1 to 5 us while the workers still spin. bench: threads. */
+#define MIN_COST_PER_THREAD 8000.0
+
+static int num_threads = 1;
+static int initial_max = 1; /* what OpenMP would use before anyone changed it */
+static volatile int forked = 0;
+
+static void in_child(void) { forked = 1; }
+
+void fnn_threads_init(void)
+{
+#ifdef _OPENMP
+    initial_max = omp_get_max_threads();
+#endif
+    pthread_atfork(NULL, NULL, in_child);
+}
+
+int fnn_has_openmp(void)
+{
+#ifdef _OPENMP
+    return 1;
+#else
+    return 0;
+#endif
+}
+
+void fnn_set_num_threads(int n)
+{
+    num_threads = n;
+#ifdef _OPENMP
+    omp_set_num_threads(n);
+#endif
+}
+
+/* The limit in force on this thread. OpenMP's own limit counts where somebody lowered it
+ * (threadpoolctl). A forked child has lost the workers, so it computes alone instead of hanging. */
+int fnn_get_num_threads(void)
+{
+    int n = num_threads;
+#ifdef _OPENMP
+    int limit = omp_get_max_threads();
+    if (forked)
+        return 1;
+    if (limit < n && limit < initial_max)
+        n = limit;
+    return n;
+#else
+    (void)n;
+    return 1;
+#endif
+}
+
+int fnn_threads(double cost)
+{
+    int n = fnn_get_num_threads();
+    if (cost < MIN_COST_PER_THREAD * 2)
+        return 1;
+    if (cost < MIN_COST_PER_THREAD * n)
+        n = (int)(cost / MIN_COST_PER_THREAD);
+    return n;
+}
+
+/* Flush-to-zero and denormals-are-zero are per-thread CPU state: set here for the region, and put
+ * back, so that the caller's own arithmetic is not touched. */
+static unsigned ftz_enter(int flags)
+{
+#if defined(__SSE__)
+    unsigned old = _mm_getcsr();
+    if (flags & FNN_FTZ)
+        _mm_setcsr(old | 0x8040u);
+    return old;
+#else
+    (void)flags;
+    return 0;
+#endif
+}
+
+static void ftz_leave(int flags, unsigned old)
+{
+#if defined(__SSE__)
+    if (flags & FNN_FTZ)
+        _mm_setcsr(old);
+#else
+    (void)flags;
+    (void)old;
+#endif
+}
+
+void fnn_parallel_for(ptrdiff_t count, double cost, int flags, fnn_task task, void *ctx)
+{
+    int threads = fnn_threads(cost);
+    if (threads > count)
+        threads = (int)count;
+#ifdef _OPENMP
+    if (threads > 1 && !omp_in_parallel()) {
+#pragma omp parallel num_threads(threads)
+        {
+            unsigned old = ftz_enter(flags);
+#pragma omp for schedule(dynamic, 1) nowait
+            for (ptrdiff_t i = 0; i < count; i++)
+                task(ctx, i);
+            ftz_leave(flags, old);
+        }
+        return;
+    }
+#endif
+    unsigned old = ftz_enter(flags);
+    for (ptrdiff_t i = 0; i < count; i++)
+        task(ctx, i);
+    ftz_leave(flags, old);
+}
