@@ -1,0 +1,110 @@
+# Convolution.
+
+cdef int conv_geometry(fnn_conv *g, Array x, Array w, tuple stride, tuple padding, tuple dilation,
+                       Py_ssize_t groups) except -1:
+    """Checks x (N,H,W,C), w (K,R,S,C/groups) and fills the geometry."""
+    cdef Py_ssize_t span_h, span_w
+    check_float(x, "conv2d", "x")
+    check_same_dtype(x, w, "conv2d", "x", "weight")
+    if x.ndim != 4:
+        raise ValueError(f"conv2d: x must be (N, H, W, C), got shape {x.shape}")
+    if w.ndim != 4:
+        raise ValueError(
+            f"conv2d: weight must be (out_channels, kh, kw, in_channels // groups), got shape {w.shape}"
+        )
+    g.n, g.h, g.w, g.c = x.dims[0], x.dims[1], x.dims[2], x.dims[3]
+    g.k, g.r, g.s = w.dims[0], w.dims[1], w.dims[2]
+    g.stride_h, g.stride_w = stride
+    g.pad_h, g.pad_w = padding
+    g.dil_h, g.dil_w = dilation
+    g.groups = groups
+    for name, pair, least in (("stride", stride, 1), ("padding", padding, 0), ("dilation", dilation, 1)):
+        if min(pair) < least:
+            raise ValueError(f"conv2d: {name} must be at least {least}, got {pair}")
+        if max(pair) > 1 << 30:
+            raise ValueError(f"conv2d: {name} is too large: {pair}")
+    if groups < 1 or g.c % groups or g.k % groups:
+        raise ValueError(
+            f"conv2d: groups must divide {g.c} input and {g.k} output channels, got {groups}"
+        )
+    if w.dims[3] * groups != g.c:
+        raise ValueError(
+            f"conv2d: weight has {w.dims[3]} input channels"
+            f"{f' in each of {groups} groups' if groups > 1 else ''}, x has {g.c}"
+        )
+    if g.r < 1 or g.s < 1 or g.c < 1 or g.k < 1:
+        raise ValueError(f"conv2d: weight sizes must be at least 1, got shape {w.shape}")
+    span_h = g.dil_h * (g.r - 1) + 1
+    span_w = g.dil_w * (g.s - 1) + 1
+    if g.h + 2 * g.pad_h < span_h or g.w + 2 * g.pad_w < span_w:
+        raise ValueError(
+            f"conv2d: the kernel spans {span_h}x{span_w}, the padded input is only "
+            f"{g.h + 2 * g.pad_h}x{g.w + 2 * g.pad_w}"
+        )
+    g.oh = (g.h + 2 * g.pad_h - span_h) // g.stride_h + 1
+    g.ow = (g.w + 2 * g.pad_w - span_w) // g.stride_w + 1
+    g.act.unary = -1
+    return 0
+
+
+def conv2d_fwd(Array x, Array w, object bias, tuple stride, tuple padding, tuple dilation,
+               Py_ssize_t groups, int act=-1, double p0=0.0, double p1=0.0):
+    """y (N,OH,OW,K) = act(conv(x, w) + bias)."""
+    cdef fnn_conv g
+    conv_geometry(&g, x, w, stride, padding, dilation, groups)
+    cdef Array b = None
+    if bias is not None:
+        b = bias
+        check_same_dtype(x, b, "conv2d", "x", "bias")
+        if b.ndim != 1 or b.dims[0] != g.k:
+            raise ValueError(f"conv2d: bias must have shape ({g.k},), got {b.shape}")
+    g.act.unary = act
+    g.act.p[0] = p0
+    g.act.p[1] = p1
+    cdef Py_ssize_t dims[4]
+    dims[0], dims[1], dims[2], dims[3] = g.n, g.oh, g.ow, g.k
+    cdef Array y = new_array(x.dt, 4, dims)
+    cdef void *bp = b.data if b is not None else NULL
+    cdef const fnn_kernels *k = fnn_kernels_for(x.dt)
+    cdef int status = 0
+    if y.size:
+        with nogil:
+            status = k.conv2d_fwd(y.data, x.data, w.data, bp, &g)
+    check_status(status)
+    return y
+
+
+def conv2d_bwd(Array dy, Array x, Array w, object y, tuple stride, tuple padding, tuple dilation,
+               Py_ssize_t groups, int act, double p0, double p1,
+               bint need_dx, bint need_dw, bint need_db):
+    """(dx, dw, db), each None where not needed; y is the output of a fused activation or None."""
+    cdef fnn_conv g
+    conv_geometry(&g, x, w, stride, padding, dilation, groups)
+    check_same_dtype(dy, x, "conv2d", "gradient", "x")
+    if dy.shape != (g.n, g.oh, g.ow, g.k):
+        raise ValueError(f"conv2d: gradient must be {(g.n, g.oh, g.ow, g.k)}, got {dy.shape}")
+    if act >= 0:
+        dy = unary_bwd(act, dy, y, p0, p1)
+    cdef Array dx = None, dw = None, db = None
+    cdef void *dbp = NULL
+    if need_dx:
+        dx = new_like(x, x.dt)
+    if need_dw or need_db:
+        dw = new_like(w, w.dt)
+    if need_db:
+        db = new_array(w.dt, 1, w.dims)
+        dbp = db.data
+    cdef const fnn_kernels *k = fnn_kernels_for(x.dt)
+    cdef int status = 0
+    if dy.size == 0:
+        for a in (dx, dw, db):
+            if a is not None:
+                memset((<Array>a).data, 0, (<Array>a).size * ITEM[x.dt])
+    else:
+        with nogil:
+            if need_dx:
+                status |= k.conv2d_bwd_data(dx.data, dy.data, w.data, &g)
+            if need_dw or need_db:
+                status |= k.conv2d_bwd_weights(dw.data, dbp, dy.data, x.data, &g)
+    check_status(status)
+    return dx, dw, db

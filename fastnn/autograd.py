@@ -1,0 +1,176 @@
+"""The tape: what an operation leaves behind in forward, and the walk back over it.
+
+An operation that has an input with `requires_grad` leaves a `Node` on its output: its inputs, and a
+function from the gradient of its output to the gradients of its inputs. Nodes are numbered as they
+are made, so descending numbers are an order in which every node comes after all that used it.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import threading
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from . import _core
+from ._core import Array
+
+if TYPE_CHECKING:
+    from .tensor import Tensor
+
+Backward = Callable[[Array], Sequence[Array | None]]
+_F = TypeVar("_F", bound=Callable[..., Any])
+_ADD = _core.BINARY["add"]
+_numbers = itertools.count()
+
+
+class _Mode(threading.local):
+    enabled = True
+
+
+_mode = _Mode()
+
+
+class Node:
+    """One operation on the tape."""
+
+    __slots__ = ("backward", "inputs", "name", "number", "version")
+
+    def __init__(self, name: str, inputs: tuple[Tensor, ...], backward: Backward) -> None:
+        self.name = name
+        self.inputs = inputs
+        self.backward: Backward | None = backward
+        self.number = next(_numbers)
+        self.version = sum([t._array.version for t in inputs])
+
+
+def is_grad_enabled() -> bool:
+    """Whether operations of this thread are recorded."""
+    return _mode.enabled
+
+
+class no_grad:  # noqa: N801 (PyTorch's name)
+    """Context manager and decorator: operations of this thread are not recorded inside.
+
+    Examples
+    --------
+    >>> import fastnn as fnn
+    >>> x = fnn.ones(2, requires_grad=True)
+    >>> with fnn.no_grad():
+    ...     y = x * 2
+    >>> y.requires_grad
+    False
+    """
+
+    def __enter__(self) -> None:
+        self._before = _mode.enabled
+        _mode.enabled = False
+
+    def __exit__(self, *exc: object) -> None:
+        _mode.enabled = self._before
+
+    def __call__(self, function: _F) -> _F:
+        @functools.wraps(function)
+        def wrapped(*args: Any, **kwargs: Any) -> Any:
+            with no_grad():
+                return function(*args, **kwargs)
+
+        return wrapped  # type: ignore[return-value]
+
+
+def run_backward(root: Tensor, gradient: Array, retain_graph: bool) -> None:
+    """Adds d root / d leaf, weighted by `gradient`, to the `.grad` of every leaf below root."""
+    incoming: dict[Any, Array] = {_key(root): gradient}
+    aliased = {root}  # leaves whose gradient array something else refers to
+    watched: dict[Any, list[Tensor]] = {}  # tensors with hooks, by key
+    leaves: dict[Tensor, None] = {}  # a dict keeps the order
+    for node in _nodes_below(root, leaves, watched):
+        dy = incoming.pop(node, None)
+        if dy is None:
+            continue
+        dy = _run_hooks(watched.get(node, ()), dy)
+        backward, inputs = node.backward, node.inputs
+        if backward is None:
+            raise RuntimeError(
+                f"backward: the graph of {node.name} was freed by an earlier backward; "
+                "pass retain_graph=True to the first one"
+            )
+        if node.version != sum([t._array.version for t in inputs]):
+            raise RuntimeError(
+                f"backward: an input of {node.name} was modified in place after it was used"
+            )
+        if not retain_graph:
+            node.backward, node.inputs = None, ()
+        for tensor, dx in zip(inputs, backward(dy), strict=True):
+            if dx is None or not tensor.requires_grad:
+                continue
+            key = tensor._node or tensor
+            before = incoming.get(key)
+            if before is not None:
+                incoming[key] = _core.binary(_ADD, before, dx)
+                aliased.discard(tensor)
+            else:
+                incoming[key] = dx
+                if key is tensor and (dx is dy or dx.base is not None):
+                    aliased.add(tensor)
+    for leaf in leaves:
+        dy = incoming.get(leaf)
+        if dy is not None:
+            hooked = _run_hooks(watched.get(leaf, ()), dy)
+            _accumulate(leaf, hooked, leaf in aliased or hooked is not dy)
+
+
+def _key(tensor: Tensor) -> Any:
+    """Gradients gather at the node that made a tensor, or at the tensor itself if it is a leaf."""
+    return tensor._node or tensor
+
+
+def _nodes_below(
+    root: Tensor, leaves: dict[Tensor, None], watched: dict[Any, list[Tensor]]
+) -> list[Node]:
+    """Every node that root depends on, latest first; collects leaves and tensors with hooks."""
+    nodes: list[Node] = []
+    seen: set[Any] = set()
+    stack = [root]
+    while stack:
+        tensor = stack.pop()
+        key = _key(tensor)
+        if tensor._hooks and tensor not in (known := watched.setdefault(key, [])):
+            known.append(tensor)
+        if key in seen or not tensor.requires_grad:
+            continue
+        seen.add(key)
+        if key is tensor:
+            leaves[tensor] = None
+        else:
+            nodes.append(key)
+            stack.extend(key.inputs)
+    nodes.sort(key=lambda node: -node.number)
+    return nodes
+
+
+def _run_hooks(tensors: Sequence[Tensor], gradient: Array) -> Array:
+    from .tensor import Tensor
+
+    for tensor in tensors:
+        for hook in list(tensor._hooks.values()):
+            result = hook(Tensor(gradient))
+            if result is not None:
+                if not isinstance(result, Tensor) or result.shape != gradient.shape:
+                    got = getattr(result, "shape", type(result).__name__)
+                    raise ValueError(
+                        f"register_hook: a hook must return None or a Tensor of shape "
+                        f"{gradient.shape}, got {got}"
+                    )
+                gradient = result._array
+    return gradient
+
+
+def _accumulate(leaf: Tensor, gradient: Array, copy: bool) -> None:
+    from .tensor import Tensor
+
+    if leaf.grad is None:
+        leaf.grad = Tensor(gradient.copy() if copy else gradient)
+    else:
+        _core.add_(leaf.grad._array, gradient)
