@@ -153,10 +153,7 @@ cdef class TensorBase:
         self.requires_grad = requires_grad
 
     def __getbuffer__(self, Py_buffer *view, int flags):
-        self._array.__getbuffer__(view, flags)
-
-    def __releasebuffer__(self, Py_buffer *view):
-        pass
+        PyObject_GetBuffer(self._array, view, flags)
 
 
 cdef tuple shape_of(Array a):

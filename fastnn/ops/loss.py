@@ -1,0 +1,205 @@
+"""Losses. `reduction` is "mean", "sum" or "none", as in PyTorch."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from .. import _core
+from .._core import Array
+from ..tensor import Tensor, as_tensor, from_numpy, record
+from .arithmetic import abs, mul, square, sub
+from .reduction import mean, sum
+from .shape import getitem
+
+__all__ = ["cross_entropy", "l1_loss", "mse_loss", "multi_margin_loss", "nll_loss"]
+
+
+def _check_reduction(op: str, reduction: str) -> None:
+    if reduction not in ("mean", "sum", "none"):
+        raise ValueError(f"{op}: reduction must be 'mean', 'sum' or 'none', got {reduction!r}")
+
+
+def _labels(op: str, target: Any) -> Array:
+    """Integer labels as int64."""
+    if isinstance(target, Tensor):
+        target = target.numpy()
+    if not isinstance(target, np.ndarray) or target.dtype.kind not in "iu":
+        got = getattr(target, "dtype", type(target).__name__)
+        raise TypeError(f"{op}: target must be an array of integer labels, got {got}")
+    return _core.from_buffer(target.astype(np.int64, copy=False), copy=False)
+
+
+def _class_weight(op: str, weight: Any) -> Array | None:
+    if weight is None:
+        return None
+    weight = as_tensor(weight, op, "weight")
+    if weight.requires_grad:
+        raise ValueError(f"{op}: weight must not require a gradient")
+    values = weight.numpy()
+    if not (np.isfinite(values).all() and (values >= 0).all()):
+        raise ValueError(f"{op}: weight must be finite and not negative")
+    return weight._array
+
+
+def _reduce_rows(
+    name: str, x: Tensor, loss: Array, dx: Array | None, denominator: float, reduction: str
+) -> Tensor:
+    """The reduced loss on the tape; dx holds each row's own gradient."""
+    if reduction == "none":
+        return record(name, loss, (x,), lambda dy: (_core.scale_rows(dx, dy),))
+    total = _core.sum_axes(loss, 0, 1, False)
+    if denominator != 1.0:
+        total = _core.binary_scalar(_core.BINARY["div"], total, denominator)
+
+    def backward(dy: Array) -> tuple[Array]:
+        factor = dy.item() / denominator if denominator else math.nan
+        return (_core.binary_scalar(_core.BINARY["mul"], dx, factor),)
+
+    return record(name, total, (x,), backward)
+
+
+def cross_entropy(
+    x: Any, target: Any, weight: Any = None, reduction: str = "mean", label_smoothing: float = 0.0
+) -> Tensor:
+    """Softmax and negative log-likelihood in one pass, shifted so that nothing overflows.
+
+    loss[i] = -w[t] log softmax(x[i])[t], or with smoothing e
+    (1 - e) that - e / C sum over c of w[c] log softmax(x[i])[c]; "mean" divides the sum by
+    the sum of w[target].
+
+    Parameters
+    ----------
+    x : (N, C) float
+        Logits.
+    target : (N,) integer
+        Labels in [0, C).
+    weight : (C,), optional
+        Weight of each class.
+    reduction : {"mean", "sum", "none"}
+    label_smoothing : float
+        In [0, 1].
+
+    Raises
+    ------
+    ValueError
+        If the batch is empty, or a label is out of range.
+    TypeError
+        If target does not hold integers.
+    """
+    _check_reduction("cross_entropy", reduction)
+    if not 0.0 <= label_smoothing <= 1.0:
+        raise ValueError(f"cross_entropy: label_smoothing must be in [0, 1], got {label_smoothing}")
+    x = as_tensor(x, "cross_entropy")
+    loss, norm, dx = _core.cross_entropy(
+        x._array,
+        _labels("cross_entropy", target),
+        _class_weight("cross_entropy", weight),
+        label_smoothing,
+        x.requires_grad,
+    )
+    denominator = 1.0
+    if reduction == "mean":
+        denominator = (
+            float(x.shape[0]) if weight is None else _core.sum_axes(norm, 0, 1, False).item()
+        )
+    return _reduce_rows("cross_entropy", x, loss, dx, denominator, reduction)
+
+
+def nll_loss(x: Any, target: Any, weight: Any = None, reduction: str = "mean") -> Tensor:
+    """Negative log-likelihood: -w[t] x[i, t] for log-probabilities x (N, C) and labels (N,).
+
+    "mean" divides the sum by the sum of w[target].
+    """
+    _check_reduction("nll_loss", reduction)
+    x = as_tensor(x, "nll_loss")
+    labels = np.asarray(_labels("nll_loss", target))
+    if x.ndim != 2 or x.shape[0] == 0:
+        raise ValueError(f"nll_loss: x must be (N, classes) with N > 0, got shape {x.shape}")
+    if labels.shape != (x.shape[0],):
+        raise ValueError(f"nll_loss: target must have shape ({x.shape[0]},), got {labels.shape}")
+    bad = np.flatnonzero((labels < 0) | (labels >= x.shape[1]))
+    if bad.size:
+        raise ValueError(
+            f"nll_loss: label {labels[bad[0]]} at index {bad[0]} is out of range for "
+            f"{x.shape[1]} classes"
+        )
+    picked = -getitem(x, (np.arange(labels.size), labels))
+    if weight is None:
+        return _reduce(picked, reduction)
+    w = _class_weight("nll_loss", weight)
+    if w is None or w.shape != (x.shape[1],):
+        raise ValueError(f"nll_loss: weight must have shape ({x.shape[1]},)")
+    rows = np.asarray(w)[labels]
+    weighted = mul(picked, from_numpy(rows))
+    if reduction == "mean":
+        return sum(weighted) / float(rows.sum(dtype=np.float64))
+    return _reduce(weighted, reduction)
+
+
+def _reduce(loss: Tensor, reduction: str) -> Tensor:
+    return loss if reduction == "none" else mean(loss) if reduction == "mean" else sum(loss)
+
+
+def _same_shape(op: str, x: Any, target: Any) -> tuple[Tensor, Tensor]:
+    x, target = as_tensor(x, op), as_tensor(target, op, "target")
+    if x.shape != target.shape:
+        raise ValueError(f"{op}: x has shape {x.shape}, target has {target.shape}")
+    if x.numel() == 0:
+        raise ValueError(f"{op}: the batch is empty (x has shape {x.shape})")
+    return x, target
+
+
+def mse_loss(x: Any, target: Any, reduction: str = "mean") -> Tensor:
+    """(x - target)^2, for equal shapes."""
+    _check_reduction("mse_loss", reduction)
+    x, target = _same_shape("mse_loss", x, target)
+    return _reduce(square(sub(x, target)), reduction)
+
+
+def l1_loss(x: Any, target: Any, reduction: str = "mean") -> Tensor:
+    """|x - target|, for equal shapes."""
+    _check_reduction("l1_loss", reduction)
+    x, target = _same_shape("l1_loss", x, target)
+    return _reduce(abs(sub(x, target)), reduction)
+
+
+def multi_margin_loss(
+    x: Any,
+    target: Any,
+    p: int = 1,
+    margin: float = 1.0,
+    weight: Any = None,
+    reduction: str = "mean",
+) -> Tensor:
+    """Multiclass hinge loss: sum over j != t of w[t] max(0, margin - x[i, t] + x[i, j])^p / C.
+
+    Parameters
+    ----------
+    x : (N, C) float
+    target : (N,) integer
+        Labels in [0, C).
+    p : {1, 2}
+    margin : float
+    weight : (C,), optional
+    reduction : {"mean", "sum", "none"}
+        "mean" divides by N.
+    """
+    _check_reduction("multi_margin_loss", reduction)
+    if p not in (1, 2):
+        raise ValueError(f"multi_margin_loss: p must be 1 or 2, got {p}")
+    if not math.isfinite(margin):
+        raise ValueError(f"multi_margin_loss: margin must be finite, got {margin}")
+    x = as_tensor(x, "multi_margin_loss")
+    loss, dx = _core.multi_margin(
+        x._array,
+        _labels("multi_margin_loss", target),
+        _class_weight("multi_margin_loss", weight),
+        p,
+        margin,
+        x.requires_grad,
+    )
+    denominator = float(x.shape[0]) if reduction == "mean" else 1.0
+    return _reduce_rows("multi_margin_loss", x, loss, dx, denominator, reduction)
