@@ -13,6 +13,7 @@
  *   bits frombits           reinterpretation; iset1 iadd isub iand ior ishl ishr on integer lanes
  *                           (ishr is logical)
  *   toint fromint           conversion, rounding to nearest, for |a| < 2^22 (f32), 2^51 (f64)
+ *   transpose(r)            the VL by VL matrix whose rows are r[0 .. VL)
  */
 #ifndef FNN_SIMD_H
 #define FNN_SIMD_H
@@ -129,4 +130,17 @@ static inline vf64 v_sqrt_f64(vf64 a)
         a[i] = sqrt(a[i]);
     return a;
 }
+#define FNN_TRANSPOSE(S, T, V)                                                                   \
+    static inline void v_transpose_##S(V *r)                                                     \
+    {                                                                                            \
+        T a[VL_##S][VL_##S], b[VL_##S][VL_##S];                                                  \
+        memcpy(a, r, sizeof a);                                                                  \
+        for (int i = 0; i < VL_##S; i++)                                                         \
+            for (int j = 0; j < VL_##S; j++)                                                     \
+                b[i][j] = a[j][i];                                                               \
+        memcpy(r, b, sizeof b);                                                                  \
+    }
+FNN_TRANSPOSE(f32, float, vf32)
+FNN_TRANSPOSE(f64, double, vf64)
+#undef FNN_TRANSPOSE
 #endif
