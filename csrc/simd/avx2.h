@@ -65,6 +65,7 @@ static inline __m256i v_tail_f64(ptrdiff_t n)
     static inline M v_eq_##S(V a, V b) { return _mm256_cmp_##P(a, b, _CMP_EQ_OQ); }              \
     static inline M v_isnan_##S(V a) { return _mm256_cmp_##P(a, a, _CMP_UNORD_Q); }              \
     static inline V v_select_##S(M m, V a, V b) { return _mm256_blendv_##P(b, a, m); }           \
+    static inline M v_lanes_##S(ptrdiff_t n) { return _mm256_castsi256_##P(v_tail_##S(n)); }     \
     static inline VI v_bits_##S(V a) { return _mm256_cast##P##_si256(a); }                       \
     static inline V v_frombits_##S(VI a) { return _mm256_castsi256_##P(a); }                     \
     static inline VI v_iset1_##S(ITYPE a) { return _mm256_set1_##ISET(a); }                      \
@@ -76,6 +77,29 @@ static inline __m256i v_tail_f64(ptrdiff_t n)
 FNN_SIMD_OPS(f32, float, vf32, vi32, vm32, epi32, epi32, ps, int32_t)
 FNN_SIMD_OPS(f64, double, vf64, vi64, vm64, epi64, epi64x, pd, int64_t)
 #undef FNN_SIMD_OPS
+
+static inline float v_hsum_f32(vf32 a)
+{
+    __m128 b = _mm_add_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
+    b = _mm_add_ps(b, _mm_movehl_ps(b, b));
+    return _mm_cvtss_f32(_mm_add_ss(b, _mm_movehdup_ps(b)));
+}
+static inline float v_hmax_f32(vf32 a)
+{
+    __m128 b = _mm_max_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
+    b = _mm_max_ps(b, _mm_movehl_ps(b, b));
+    return _mm_cvtss_f32(_mm_max_ss(b, _mm_movehdup_ps(b)));
+}
+static inline double v_hsum_f64(vf64 a)
+{
+    __m128d b = _mm_add_pd(_mm256_castpd256_pd128(a), _mm256_extractf128_pd(a, 1));
+    return _mm_cvtsd_f64(_mm_add_sd(b, _mm_unpackhi_pd(b, b)));
+}
+static inline double v_hmax_f64(vf64 a)
+{
+    __m128d b = _mm_max_pd(_mm256_castpd256_pd128(a), _mm256_extractf128_pd(a, 1));
+    return _mm_cvtsd_f64(_mm_max_sd(b, _mm_unpackhi_pd(b, b)));
+}
 
 /* Shifts of integer lanes by a constant. */
 #define v_ishl_f32(a, n) _mm256_slli_epi32(a, n)
@@ -124,5 +148,19 @@ static inline void v_transpose_f64(vf64 *r)
     r[1] = _mm256_permute2f128_pd(a1, a3, 0x20);
     r[2] = _mm256_permute2f128_pd(a0, a2, 0x31);
     r[3] = _mm256_permute2f128_pd(a1, a3, 0x31);
+}
+
+/* Two factors of about half the exponent each: only the second can round. */
+static inline vf32 v_ldexp_f32(vf32 a, vf32 n)
+{
+    vi32 e = v_iadd_f32(v_toint_f32(n), v_iset1_f32(254)), half = v_ishr_f32(e, 1);
+    a = v_mul_f32(a, v_frombits_f32(v_ishl_f32(half, 23)));
+    return v_mul_f32(a, v_frombits_f32(v_ishl_f32(v_isub_f32(e, half), 23)));
+}
+static inline vf64 v_ldexp_f64(vf64 a, vf64 n)
+{
+    vi64 e = v_iadd_f64(v_toint_f64(n), v_iset1_f64(2046)), half = v_ishr_f64(e, 1);
+    a = v_mul_f64(a, v_frombits_f64(v_ishl_f64(half, 52)));
+    return v_mul_f64(a, v_frombits_f64(v_ishl_f64(v_isub_f64(e, half), 52)));
 }
 #endif

@@ -57,6 +57,10 @@ typedef __mmask8 vm64;
     static inline M v_eq_##S(V a, V b) { return _mm512_cmp_##P##_mask(a, b, _CMP_EQ_OQ); }       \
     static inline M v_isnan_##S(V a) { return _mm512_cmp_##P##_mask(a, a, _CMP_UNORD_Q); }       \
     static inline V v_select_##S(M m, V a, V b) { return _mm512_mask_blend_##P(m, b, a); }       \
+    static inline V v_ldexp_##S(V a, V n) { return _mm512_scalef_##P(a, n); }                     \
+    static inline M v_lanes_##S(ptrdiff_t n) { return v_tail_##S(n); }                           \
+    static inline T v_hsum_##S(V a) { return _mm512_reduce_add_##P(a); }                         \
+    static inline T v_hmax_##S(V a) { return _mm512_reduce_max_##P(a); }                         \
     static inline VI v_bits_##S(V a) { return _mm512_cast##P##_si512(a); }                       \
     static inline V v_frombits_##S(VI a) { return _mm512_castsi512_##P(a); }                     \
     static inline VI v_iset1_##S(ITYPE a) { return _mm512_set1_##I(a); }                         \

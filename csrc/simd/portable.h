@@ -7,8 +7,10 @@
  *                           bypass the cache
  *   loadn storen            the first n lanes, 0 < n < VL; other lanes load as 0; never over-reads
  *   fma(a,b,c) fnma(a,b,c)  a*b+c and c-a*b (one rounding where the target has FMA, else two)
+ *   ldexp(a, n)             a * 2^n, rounded once, for whole n: |n| <= 250 (f32), 2000 (f64)
  *   max min                 b where either is NaN: max(a, b) = a > b ? a : b
- *   lt le gt ge eq isnan    masks; select(m, a, b) = m ? a : b
+ *   lt le gt ge eq isnan    masks; select(m, a, b) = m ? a : b; lanes(n): the first n lanes
+ *   hsum hmax               sum (in a fixed order) and maximum (NaN: any lane) of the lanes
  *   round                   to nearest, ties to even, for |a| < 2^22 (f32) and 2^51 (f64)
  *   bits frombits           reinterpretation; iset1 iadd isub iand ior ishl ishr on integer lanes
  *                           (ishr is logical)
@@ -97,6 +99,27 @@ typedef vi64 vm64;
         const V magic = v_set1_##S(MAGIC);                                                       \
         return (a + magic) - magic;                                                              \
     }                                                                                            \
+    static inline VI v_lanes_##S(ptrdiff_t n)                                                    \
+    {                                                                                            \
+        VI m;                                                                                    \
+        for (int i = 0; i < VL_##S; i++)                                                         \
+            m[i] = -(i < n);                                                                     \
+        return m;                                                                                \
+    }                                                                                            \
+    static inline T v_hsum_##S(V a)                                                              \
+    {                                                                                            \
+        T s = a[0];                                                                              \
+        for (int i = 1; i < VL_##S; i++)                                                         \
+            s += a[i];                                                                           \
+        return s;                                                                                \
+    }                                                                                            \
+    static inline T v_hmax_##S(V a)                                                              \
+    {                                                                                            \
+        T m = a[0];                                                                              \
+        for (int i = 1; i < VL_##S; i++)                                                         \
+            m = a[i] > m ? a[i] : m;                                                             \
+        return m;                                                                                \
+    }                                                                                            \
     static inline VI v_toint_##S(V a)                                                            \
     {                                                                                            \
         const V magic = v_set1_##S(MAGIC);                                                       \
@@ -117,6 +140,20 @@ FNN_SIMD_OPS(f64, double, vf64, vi64, vu64, int64_t, 6755399441055744.0)
 #define v_ishr_f32(a, n) ((vi32)((vu32)(a) >> (n)))
 #define v_ishl_f64(a, n) ((vi64)((vu64)(a) << (n)))
 #define v_ishr_f64(a, n) ((vi64)((vu64)(a) >> (n)))
+
+/* Two factors of about half the exponent each: only the second can round. */
+static inline vf32 v_ldexp_f32(vf32 a, vf32 n)
+{
+    vi32 e = v_iadd_f32(v_toint_f32(n), v_iset1_f32(254)), half = v_ishr_f32(e, 1);
+    a = v_mul_f32(a, v_frombits_f32(v_ishl_f32(half, 23)));
+    return v_mul_f32(a, v_frombits_f32(v_ishl_f32(v_isub_f32(e, half), 23)));
+}
+static inline vf64 v_ldexp_f64(vf64 a, vf64 n)
+{
+    vi64 e = v_iadd_f64(v_toint_f64(n), v_iset1_f64(2046)), half = v_ishr_f64(e, 1);
+    a = v_mul_f64(a, v_frombits_f64(v_ishl_f64(half, 52)));
+    return v_mul_f64(a, v_frombits_f64(v_ishl_f64(v_isub_f64(e, half), 52)));
+}
 
 static inline vf32 v_sqrt_f32(vf32 a)
 {

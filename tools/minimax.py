@@ -1,0 +1,88 @@
+"""Derive the polynomial coefficients of csrc/kernels/vmath.inc (needs mpmath).
+
+Remez exchange: find the polynomial p of a given degree that minimises max |w(x) (f(x) - p(x))| on an
+interval. Prints each coefficient rounded to its type, lowest power first, and the error that is left.
+
+    python tools/minimax.py
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import mpmath as mp
+
+mp.mp.dps = 100
+Fn = Callable[[mp.mpf], mp.mpf]
+
+
+def remez(f: Fn, w: Fn, lo: float, hi: float, degree: int) -> tuple[list[mp.mpf], mp.mpf]:
+    """Coefficients of the weighted minimax polynomial of f on [lo, hi], and its error."""
+    lo, hi = mp.mpf(lo), mp.mpf(hi)
+    n = degree + 2
+    nodes = [(lo + hi - (hi - lo) * mp.cos(mp.pi * (2 * i + 1) / (2 * n))) / 2 for i in range(n)]
+    grid = [lo + (hi - lo) * i / 2000 for i in range(2001)]
+    values = [(x, f(x), w(x)) for x in grid]
+    for _ in range(12):
+        a = mp.matrix(n, n)
+        for i, x in enumerate(nodes):
+            for j in range(degree + 1):
+                a[i, j] = x**j
+            a[i, degree + 1] = (-1) ** i / w(x)
+        solved = mp.lu_solve(a, mp.matrix([f(x) for x in nodes]))
+        c = [solved[j] for j in range(degree + 1)]
+        errors = [(wx * (fx - mp.polyval(c[::-1], x)), x) for x, fx, wx in values]
+        # The largest error in each run of equal sign is the next node.
+        peaks: list[tuple[mp.mpf, mp.mpf]] = []
+        for e, x in errors:
+            if peaks and (e > 0) == (peaks[-1][0] > 0):
+                peaks[-1] = max(peaks[-1], (e, x), key=lambda t: abs(t[0]))
+            else:
+                peaks.append((e, x))
+        if len(peaks) < n:
+            raise ValueError(f"only {len(peaks)} alternations, {n} needed")
+        while len(peaks) > n:
+            peaks.pop(0 if abs(peaks[0][0]) < abs(peaks[-1][0]) else -1)
+        nodes = [x for _, x in peaks]
+        worst = max(abs(e) for e, _ in peaks)
+        if worst < abs(solved[n - 1]) * mp.mpf("1.001"):
+            break
+    return c, worst
+
+
+def expm1_tail(r: mp.mpf) -> mp.mpf:
+    """(e^r - 1 - r) / r^2."""
+    return (mp.expm1(r) - r) / r**2 if abs(r) > 1e-20 else mp.mpf(0.5)
+
+
+def log_tail(w: mp.mpf) -> mp.mpf:
+    """(log((1+s)/(1-s)) - 2 s) / s^3 with w = s^2."""
+    s = mp.sqrt(abs(w))
+    return 2 * (mp.atanh(s) - s) / s**3 if s > 1e-20 else mp.mpf(2) / 3
+
+
+def show(name: str, c: list[mp.mpf], error: mp.mpf, double: bool) -> None:
+    """Print one table as C literals."""
+    print(f"{name}: error {mp.nstr(error, 3)}")
+    for x in c:
+        if double:
+            print(f"    {float(x).hex()},  /* {mp.nstr(x, 17)} */")
+        else:
+            print(f"    {mp.nstr(x, 9)}f,")
+
+
+def main() -> None:
+    half_ln2 = mp.log(2) / 2
+    s_max = (mp.sqrt(2) - 1) / (mp.sqrt(2) + 1)
+    for double, exp_degree, log_degree in ((False, 4, 2), (True, 9, 6)):
+        kind = "double" if double else "float"
+        # The weight, about r^2 / expm1(r), makes the error relative to expm1.
+        c, e = remez(expm1_tail, lambda r: abs(r) + 0.02, -half_ln2, half_ln2, exp_degree)
+        show(f"expm1, {kind}", c, e, double)
+        # The weight, about s^2 / 2, makes the error relative to log((1+s)/(1-s)).
+        c, e = remez(log_tail, lambda w: w / 2 + 0.001, 0, s_max**2, log_degree)
+        show(f"log, {kind}", c, e, double)
+
+
+if __name__ == "__main__":
+    main()
