@@ -7,6 +7,7 @@
 #include <immintrin.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #define VL_f32 8
 #define VL_f64 4
@@ -163,4 +164,46 @@ static inline vf64 v_ldexp_f64(vf64 a, vf64 n)
     a = v_mul_f64(a, v_frombits_f64(v_ishl_f64(half, 52)));
     return v_mul_f64(a, v_frombits_f64(v_ishl_f64(v_isub_f64(e, half), 52)));
 }
+
+/* Lanes from and to bytes. */
+static inline vm32 v_mor_f32(vm32 a, vm32 b) { return _mm256_or_ps(a, b); }
+static inline vm64 v_mor_f64(vm64 a, vm64 b) { return _mm256_or_pd(a, b); }
+static inline __m128i v_bytes_f32(vf32 a)
+{
+    __m256i i = _mm256_cvtps_epi32(a);
+    __m128i w = _mm_packs_epi32(_mm256_castsi256_si128(i), _mm256_extracti128_si256(i, 1));
+    return _mm_packus_epi16(w, w);
+}
+static inline __m128i v_bytes_f64(vf64 a)
+{
+    __m128i w = _mm_packs_epi32(_mm256_cvtpd_epi32(a), _mm_setzero_si128());
+    return _mm_packus_epi16(w, w);
+}
+static inline vf32 v_from_bytes_f32(__m128i a)
+{
+    return _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(a));
+}
+static inline vf64 v_from_bytes_f64(__m128i a) { return _mm256_cvtepi32_pd(_mm_cvtepu8_epi32(a)); }
+
+#define FNN_BYTE_OPS(S, V)                                                                       \
+    static inline V v_loadn_u8_##S(const uint8_t *p, ptrdiff_t n)                                \
+    {                                                                                            \
+        uint64_t b = 0;                                                                          \
+        memcpy(&b, p, (size_t)n);                                                                \
+        return v_from_bytes_##S(_mm_cvtsi64_si128((long long)b));                                \
+    }                                                                                            \
+    static inline void v_storen_u8_##S(uint8_t *p, V a, ptrdiff_t n)                             \
+    {                                                                                            \
+        uint64_t b = (uint64_t)_mm_cvtsi128_si64(v_bytes_##S(a));                                \
+        memcpy(p, &b, (size_t)n);                                                                \
+    }                                                                                            \
+    static inline V v_load_u8_##S(const uint8_t *p) { return v_loadn_u8_##S(p, VL_##S); }        \
+    static inline void v_store_u8_##S(uint8_t *p, V a) { v_storen_u8_##S(p, a, VL_##S); }
+FNN_BYTE_OPS(f32, vf32)
+FNN_BYTE_OPS(f64, vf64)
+#undef FNN_BYTE_OPS
+
+static inline vi32 v_ixor_f32(vi32 a, vi32 b) { return _mm256_xor_si256(a, b); }
+static inline vi32 v_mul_even_u32(vi32 a, vi32 b) { return _mm256_mul_epu32(a, b); }
+static inline vi32 v_reverse4_u32(vi32 a) { return _mm256_shuffle_epi32(a, 0x1b); }
 #endif

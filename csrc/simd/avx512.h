@@ -125,4 +125,46 @@ static inline void v_transpose_f64(vf64 *r)
         r[i + 4] = _mm512_shuffle_f64x2(b[i], b[i + 4], 0xdd);
     }
 }
+
+/* Lanes from and to bytes. */
+static inline vm32 v_mor_f32(vm32 a, vm32 b) { return (vm32)(a | b); }
+static inline vm64 v_mor_f64(vm64 a, vm64 b) { return (vm64)(a | b); }
+static inline vf32 v_load_u8_f32(const uint8_t *p)
+{
+    return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)p)));
+}
+static inline vf32 v_loadn_u8_f32(const uint8_t *p, ptrdiff_t n)
+{
+    return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_maskz_loadu_epi8(v_tail_f32(n), p)));
+}
+static inline void v_store_u8_f32(uint8_t *p, vf32 a)
+{
+    _mm_storeu_si128((__m128i *)p, _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(a)));
+}
+static inline void v_storen_u8_f32(uint8_t *p, vf32 a, ptrdiff_t n)
+{
+    _mm_mask_storeu_epi8(p, v_tail_f32(n), _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(a)));
+}
+static inline vf64 v_load_u8_f64(const uint8_t *p)
+{
+    return _mm512_cvtepi32_pd(_mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)p)));
+}
+static inline vf64 v_loadn_u8_f64(const uint8_t *p, ptrdiff_t n)
+{
+    __m128i a = _mm_maskz_loadu_epi8((__mmask16)v_tail_f64(n), p);
+    return _mm512_cvtepi32_pd(_mm256_cvtepu8_epi32(a));
+}
+static inline void v_store_u8_f64(uint8_t *p, vf64 a)
+{
+    _mm_storel_epi64((__m128i *)p, _mm256_cvtepi32_epi8(_mm512_cvtpd_epi32(a)));
+}
+static inline void v_storen_u8_f64(uint8_t *p, vf64 a, ptrdiff_t n)
+{
+    _mm_mask_storeu_epi8(p, (__mmask16)v_tail_f64(n),
+                         _mm256_cvtepi32_epi8(_mm512_cvtpd_epi32(a)));
+}
+
+static inline vi32 v_ixor_f32(vi32 a, vi32 b) { return _mm512_xor_si512(a, b); }
+static inline vi32 v_mul_even_u32(vi32 a, vi32 b) { return _mm512_mul_epu32(a, b); }
+static inline vi32 v_reverse4_u32(vi32 a) { return _mm512_shuffle_epi32(a, (_MM_PERM_ENUM)0x1b); }
 #endif

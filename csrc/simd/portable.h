@@ -16,6 +16,10 @@
  *                           (ishr is logical)
  *   toint fromint           conversion, rounding to nearest, for |a| < 2^22 (f32), 2^51 (f64)
  *   transpose(r)            the VL by VL matrix whose rows are r[0 .. VL)
+ *   mor                     either mask
+ *   load_u8 store_u8        lanes from and to bytes (whole numbers 0 to 255); loadn_u8 storen_u8
+ *   ixor_f32 mul_even_u32   32-bit lanes: exclusive or; products of the even lanes, 64 bits wide
+ *   reverse4_u32            32-bit lanes of each 128 bits in reverse order
  */
 #ifndef FNN_SIMD_H
 #define FNN_SIMD_H
@@ -180,4 +184,32 @@ static inline vf64 v_sqrt_f64(vf64 a)
 FNN_TRANSPOSE(f32, float, vf32)
 FNN_TRANSPOSE(f64, double, vf64)
 #undef FNN_TRANSPOSE
+
+#define FNN_BYTE_OPS(S, T, V, VI)                                                                \
+    static inline VI v_mor_##S(VI a, VI b) { return a | b; }                                     \
+    static inline V v_loadn_u8_##S(const uint8_t *p, ptrdiff_t n)                                \
+    {                                                                                            \
+        V a = {0};                                                                               \
+        for (ptrdiff_t i = 0; i < n; i++)                                                        \
+            a[i] = (T)p[i];                                                                      \
+        return a;                                                                                \
+    }                                                                                            \
+    static inline void v_storen_u8_##S(uint8_t *p, V a, ptrdiff_t n)                             \
+    {                                                                                            \
+        for (ptrdiff_t i = 0; i < n; i++)                                                        \
+            p[i] = (uint8_t)a[i];                                                                \
+    }                                                                                            \
+    static inline V v_load_u8_##S(const uint8_t *p) { return v_loadn_u8_##S(p, VL_##S); }        \
+    static inline void v_store_u8_##S(uint8_t *p, V a) { v_storen_u8_##S(p, a, VL_##S); }
+FNN_BYTE_OPS(f32, float, vf32, vi32)
+FNN_BYTE_OPS(f64, double, vf64, vi64)
+#undef FNN_BYTE_OPS
+
+static inline vi32 v_ixor_f32(vi32 a, vi32 b) { return a ^ b; }
+static inline vi32 v_mul_even_u32(vi32 a, vi32 b)
+{
+    const vu64 low = {0xffffffffu, 0xffffffffu};
+    return (vi32)(((vu64)a & low) * ((vu64)b & low));
+}
+static inline vi32 v_reverse4_u32(vi32 a) { return (vi32){a[3], a[2], a[1], a[0]}; }
 #endif
