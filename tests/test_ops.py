@@ -1,0 +1,390 @@
+"""Runs the op table (cases.py) on every CPU target, dtype, thread count and memory layout."""
+
+from __future__ import annotations
+
+import fastnn as fnn
+import fastnn.functional as F
+import numpy as np
+import pytest
+import reference as ref
+from cases import CASES, OPS, Case, call_f, call_method
+from compare import assert_close, assert_close_sum
+from fastnn import _core
+
+THREADS = (1, 2, 4)
+DTYPES = (np.float32, np.float64)
+LARGE = 100_000  # elements: above it, layouts say nothing new and take long
+
+
+@pytest.fixture(params=_core.runnable_targets())
+def target(request):
+    """Each CPU target of this machine in turn; target and threads are restored afterwards."""
+    before, threads = _core.current_target(), fnn.get_num_threads()
+    _core.set_target(request.param)
+    yield request.param
+    _core.set_target(before)
+    fnn.set_num_threads(threads)
+
+
+def leaf(array: np.ndarray, grad: bool):
+    """A Tensor that shares `array`; labels stay arrays."""
+    if array.dtype.kind != "f":
+        return array
+    tensor = fnn.from_numpy(array)
+    tensor.requires_grad = grad
+    return tensor
+
+
+def value(tensor) -> np.ndarray:
+    return tensor.detach().numpy()
+
+
+def run(case: Case, arrays, dy) -> tuple[np.ndarray, list]:
+    """The op's value, and the gradient of sum(y·dy) for each input that asks for one."""
+    tensors = [leaf(a, i.grad) for a, i in zip(arrays, case.inputs, strict=True)]
+    y = case.call(F, *tensors)
+    y.backward(fnn.from_numpy(dy))
+    grads = [t.grad if i.grad else None for t, i in zip(tensors, case.inputs, strict=True)]
+    return value(y), [None if g is None else g.numpy() for g in grads]
+
+
+def assert_same_bits(found, expected, name: str) -> None:
+    for part, a, b in zip("y012345", [found[0], *found[1]], [expected[0], *expected[1]],
+                          strict=False):
+        if a is None and b is None:
+            continue
+        assert a.dtype == b.dtype and a.shape == b.shape, f"{name} {part}"
+        same = np.ascontiguousarray(a).tobytes() == np.ascontiguousarray(b).tobytes()
+        assert same, f"{name} {part}: {np.count_nonzero(a != b)} of {a.size} elements differ"
+
+
+def rows(op: str) -> list[Case]:
+    return [c for c in CASES if c.op == op]
+
+
+# ---- the table ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("op", OPS)
+def test_value_and_gradients(op, dtype, target):
+    """Right against the oracle, with the same bits at every thread count, inputs untouched."""
+    for case in rows(op):
+        truth = case.truth(dtype)
+        untouched = [a.copy() for a in (*truth.arrays, truth.dy)]
+        first = None
+        for threads in THREADS:
+            fnn.set_num_threads(threads)
+            result = run(case, truth.arrays, truth.dy)
+            first = first or result
+            assert_same_bits(result, first, f"{case} at {threads} threads")
+        for before, after in zip(untouched, (*truth.arrays, truth.dy), strict=True):
+            assert before.tobytes() == after.tobytes(), f"{case}: an input was modified"
+        truth.check_value(first[0], str(case))
+        truth.check_grads(first[1], str(case))
+
+
+@pytest.mark.parametrize("op", OPS)
+def test_gradients_are_derivatives(op, target):
+    """dL/dinputs along one random direction equals a central difference, in float64."""
+    rng = np.random.default_rng(3)
+    step = 1e-5
+    for case in rows(op):
+        if not case.smooth:
+            continue
+        truth = case.truth(np.float64)
+        _, grads = run(case, truth.arrays, truth.dy)
+        directions = [
+            rng.standard_normal(a.shape) / max(a.size, 1) ** 0.5 if i.grad else None
+            for a, i in zip(truth.arrays, case.inputs, strict=True)
+        ]
+
+        def loss(sign, case=case, truth=truth, directions=directions):
+            moved = [a if d is None else a + sign * step * d
+                     for a, d in zip(truth.arrays, directions, strict=True)]
+            return np.sum(value(case.call(F, *(leaf(np.asarray(a), False) for a in moved)))
+                          * truth.dy)
+
+        found = sum(np.sum(g * d) for g, d in zip(grads, directions, strict=True) if d is not None)
+        expected = (loss(1) - loss(-1)) / (2 * step)
+        noise = 1e-9 * np.abs(truth.y * truth.dy).sum()
+        assert abs(found - expected) <= 1e-6 * (1 + abs(expected)) + noise, (
+            f"{case}: gradient {found}, finite difference {expected}"
+        )
+
+
+def strided(a):
+    """Every second element of a larger array, with values around that would spoil the result."""
+    if a.ndim == 0:
+        return a
+    big = np.full((*a.shape[:-1], 2 * a.shape[-1]), 1e30 if a.dtype.kind == "f" else 0, a.dtype)
+    big[..., ::2] = a
+    return big[..., ::2]
+
+
+def transposed(a):
+    return a.T.copy().T
+
+
+def reversed_(a):
+    return a[::-1].copy()[::-1] if a.ndim else a
+
+
+def offset_by_one(a):
+    """Contiguous, but not aligned to a vector."""
+    flat = np.empty(a.size + 1, a.dtype)
+    flat[1:] = a.reshape(-1)
+    return flat[1:].reshape(a.shape)
+
+
+def read_only(a):
+    a = a.copy()
+    a.flags.writeable = False
+    return a
+
+
+LAYOUTS = [strided, transposed, reversed_, offset_by_one, read_only]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("op", OPS)
+def test_layout_does_not_matter(op, dtype):
+    """Non-contiguous, unaligned and read-only inputs give the bits of plain ones."""
+    for case in rows(op):
+        truth = case.truth(dtype)
+        if sum(a.size for a in truth.arrays) > LARGE:
+            continue
+        plain = run(case, truth.arrays, truth.dy)
+        for layout in LAYOUTS:
+            arrays = [layout(a) for a in truth.arrays]
+            result = run(case, arrays, layout(truth.dy))
+            assert_same_bits(result, plain, f"{case} {layout.__name__}")
+            for before, after in zip(truth.arrays, arrays, strict=True):
+                assert np.array_equal(before, after), f"{case}: an input was modified"
+
+
+@pytest.mark.parametrize("op", [op for op in OPS if hasattr(F, op)])
+def test_tensor_views_and_plain_arrays(op):
+    """A transposed Tensor, and a NumPy array in a Tensor's place, give the same bits."""
+    for case in rows(op):
+        truth = case.truth(np.float32)
+        if sum(a.size for a in truth.arrays) > LARGE:
+            continue
+        expected = value(case.call(F, *(leaf(a, False) for a in truth.arrays)))
+        views = [
+            leaf(np.ascontiguousarray(a.T), False).permute(*range(a.ndim)[::-1])
+            if a.dtype.kind == "f" and a.ndim > 1 else a
+            for a in truth.arrays
+        ]
+        assert_same_bits((value(case.call(F, *views)), []), (expected, []), f"{case} views")
+        if op != "sharing":
+            plain = value(case.call(F, *truth.arrays))
+            assert_same_bits((plain, []), (expected, []), f"{case} arrays")
+
+
+def test_every_function_has_rows():
+    """A function that is made public gets a row in the table, or a test of its own here."""
+    own_test = {"dropout"}
+    missing = set(F.__all__) - set(OPS) - own_test
+    assert not missing, f"fastnn.functional has functions without a case: {sorted(missing)}"
+
+
+# ---- special values -----------------------------------------------------------------------------
+
+SPECIAL = [np.nan, np.inf, -np.inf, 0.0, -0.0, 1.0, -1.0, 1e-42, -1e-42, 1e-30, -1e-30, 20.0, -20.0,
+           87.0, -87.0, 110.0, -110.0, 1e4, -1e4, 3e38, -3e38]
+
+# (op, call, oracle, (rtol, atol) in eps, whether all but NaN goes backward too)
+UNARY = [
+    ("sigmoid", call_f("sigmoid"), ref.sigmoid, (4, 0), True),
+    ("tanh", call_f("tanh"), ref.tanh, (4, 0), True),
+    ("relu", call_f("relu"), ref.relu, (0, 0), True),
+    ("leaky_relu", call_f("leaky_relu"), ref.leaky_relu, (1, 0), True),
+    ("elu", call_f("elu"), ref.elu, (8, 0), True),
+    ("abs", call_method("abs"), ref.abs_, (0, 0), True),
+    ("sqrt", call_method("sqrt"), ref.sqrt, (1, 0), False),
+    ("exp", call_method("exp"), ref.exp, (4, 0), True),
+    ("log", call_method("log"), ref.log, (4, 4), False),
+    ("clip", call_method("clip", -2.0, 3.0), lambda x: ref.clip(x, -2.0, 3.0), (0, 0), True),
+    ("neg", lambda F, x: -x, lambda x: ref.affine(x, -1, 0), (0, 0), True),
+    ("maxout", call_f("maxout", 1), lambda x: ref.maxout(x, 1), (0, 0), True),
+]
+BINARY = [
+    ("add", lambda F, a, b: a + b, ref.add, (1, 0)),
+    ("sub", lambda F, a, b: a - b, ref.sub, (1, 0)),
+    ("mul", lambda F, a, b: a * b, ref.mul, (1, 0)),
+    ("div", lambda F, a, b: a / b, ref.div, (1, 0)),
+    ("pow", lambda F, a, b: a**b, ref.pow_, (64, 0)),
+    ("prelu", call_f("prelu"), ref.prelu, (1, 0)),
+]
+
+
+def check_special(y, expected, tolerance, dtype, name):
+    info = np.finfo(dtype)
+    assert_close(y, expected, rtol=tolerance[0] * info.eps,
+                 atol=tolerance[1] * info.eps + info.smallest_subnormal, dtype=dtype, name=name)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("row", UNARY, ids=lambda row: row[0])
+def test_special_values(row, dtype, target):
+    """NaN, infinities, zeros and denormals at every position of a vector and of its tail."""
+    op, call, oracle, tolerance, backward = row
+    for shift in range(len(SPECIAL)):
+        x = np.resize(np.roll(SPECIAL, shift), 37).astype(dtype)
+        with np.errstate(all="ignore"):
+            expected, _ = oracle(x.astype(np.float64))
+        check_special(value(call(F, leaf(x, False))), expected, tolerance, dtype, op)
+        if not backward:
+            continue
+        x = x[~np.isnan(x)]
+        with np.errstate(all="ignore"):
+            _, vjp = oracle(x.astype(np.float64))
+            (expected,) = vjp(np.ones(x.shape))
+        tensor = leaf(x, True)
+        call(F, tensor).backward(fnn.from_numpy(np.ones(x.shape, dtype)))
+        eps = 16 * np.finfo(dtype).eps
+        assert_close(tensor.grad.numpy(), expected, rtol=eps, atol=eps, dtype=dtype,
+                     name=f"{op} gradient")
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("row", BINARY, ids=lambda row: row[0])
+def test_special_pairs(row, dtype, target):
+    op, call, oracle, tolerance = row
+    for b in np.array(SPECIAL, dtype=dtype):
+        a = np.array(SPECIAL * 2, dtype=dtype)
+        other = np.full(1 if op == "prelu" else a.shape, b)
+        with np.errstate(all="ignore"):
+            expected, _ = oracle(a.astype(np.float64), other.astype(np.float64))
+        y = value(call(F, leaf(a, False), leaf(other, False)))
+        check_special(y, expected, tolerance, dtype, f"{op} with {b}")
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_nan_survives_maxima_and_sums(dtype, target):
+    """One NaN at any place reaches the result of every reduction and of the window it is in."""
+    for size in (1, 7, 16, 17, 53):
+        for at in range(size):
+            x = np.linspace(-1, 1, size).astype(dtype)
+            x[at] = np.nan
+            for op in ("max", "min", "sum", "mean"):
+                for args in ((), (0,)):
+                    assert np.isnan(value(call_method(op, *args)(F, leaf(x, False)))), (op, at)
+            for call in (lambda F, x: F.softmax(x, -1), lambda F, x: F.log_softmax(x, -1)):
+                assert np.isnan(value(call(F, leaf(x, False)))).all(), at
+    for channels in (1, 5, 16, 17):
+        for at in range(9):
+            x = np.zeros((1, 3, 3, channels), dtype)
+            x.reshape(9, channels)[at, channels - 1] = np.nan
+            for pool in (F.max_pool2d, F.avg_pool2d):
+                y = value(pool(leaf(x, False), 2, 1))
+                rows_, columns = (slice(max(i - 1, 0), i + 1) for i in divmod(at, 3))
+                hit = np.zeros(y.shape, dtype=bool)
+                hit[:, rows_, columns, channels - 1] = True
+                assert (np.isnan(y) == hit).all(), (pool, channels, at)
+
+
+# ---- what does not fit a row ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("k", [1, 7, 64, 300])
+def test_every_small_gemm(k, dtype, target):
+    """All m ≤ 15 and n ≤ 35, so that every edge of a register tile is met, in all transposes."""
+    rng = np.random.default_rng(k)
+    x, w, b, dy = (rng.standard_normal(s).astype(dtype) for s in [(15, k), (35, k), 35, (15, 35)])
+    for m in range(1, 16):
+        for n in range(1, 36):
+            inputs = [x[:m], w[:n], b[:n]]
+            case_dy = np.ascontiguousarray(dy[:m, :n])
+            tensors = [leaf(a, True) for a in inputs]
+            y = F.linear(*tensors)
+            y.backward(fnn.from_numpy(case_dy))
+            x64, w64, b64, dy64 = (a.astype(np.float64) for a in (*inputs, case_dy))
+            ax, aw, ady = np.abs(x64), np.abs(w64), np.abs(dy64)
+            name = f"linear {m}x{k}->{n}"
+            assert_close_sum(value(y), x64 @ w64.T + b64, ax @ aw.T + np.abs(b64), k + 1,
+                             name=f"{name} y", dtype=dtype)
+            expected = [(dy64 @ w64, ady @ aw, n), (dy64.T @ x64, ady.T @ ax, m),
+                        (dy64.sum(0), ady.sum(0), m)]
+            for part, tensor, bounds in zip("xwb", tensors, expected, strict=True):
+                assert_close_sum(tensor.grad.numpy(), *bounds, name=f"{name} d{part}", dtype=dtype)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("shape", [(1,), (17,), (3, 5, 7), (200_003,)])
+def test_dropout(shape, dtype, target):
+    """Kept values are x/(1-p), the others 0; the gradient has the same mask; seeds repeat."""
+    x = np.random.default_rng(0).uniform(0.5, 1.0, shape).astype(dtype)
+    eps = np.finfo(dtype).eps
+    for p in (0.1, 0.5, 0.9):
+        results = []
+        for threads in THREADS:
+            fnn.set_num_threads(threads)
+            fnn.manual_seed(7)
+            tensor = leaf(x, True)
+            y = F.dropout(tensor, p, training=True)
+            y.backward(fnn.from_numpy(np.full(shape, 3, dtype)))
+            results.append((value(y), [tensor.grad.numpy()]))
+            assert_same_bits(results[-1], results[0], f"dropout at {threads} threads")
+        y, (grad,) = results[0]
+        kept = y != 0
+        expected, vjp = ref.dropout(x.astype(np.float64), kept, p)
+        assert_close(y, expected, rtol=4 * eps, atol=0, dtype=dtype, name="dropout y")
+        assert_close(grad, vjp(np.full(shape, 3.0))[0], rtol=4 * eps, atol=0, dtype=dtype,
+                     name="dropout gradient")
+        if x.size > 1000:
+            noise = 5 * np.sqrt(p * (1 - p) / x.size)
+            assert abs(kept.mean() - (1 - p)) < noise
+            # neighbours, and elements a vector or a block apart, are independent
+            for lag in (1, 4, 8, 16, 1024, 16384):
+                both = (kept[:-lag] & kept[lag:]).mean()
+                assert abs(both - (1 - p) ** 2) < 5 * np.sqrt(p / x.size), lag
+            fnn.manual_seed(8)
+            other_seed = value(F.dropout(leaf(x, False), p, training=True))
+            next_draw = value(F.dropout(leaf(x, False), p, training=True))
+            assert (other_seed != y).any() and (next_draw != other_seed).any()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_dropout_limits(dtype, target):
+    x = np.linspace(-1, 1, 37).astype(dtype)
+    for p, training, scale in [(0.0, True, 1), (0.5, False, 1), (1.0, True, 0)]:
+        tensor = leaf(x, True)
+        y = F.dropout(tensor, p, training=training)
+        y.backward(fnn.from_numpy(np.ones(37, dtype)))
+        assert (value(y) == x * scale).all() and (tensor.grad.numpy() == scale).all(), p
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("settings", [
+    {"lr": 0.1},
+    {"lr": 0.1, "weight_decay": 0.01},
+    {"lr": 0.1, "momentum": 0.9},
+    {"lr": 0.1, "momentum": 0.9, "weight_decay": 0.1},
+    {"lr": 0.1, "momentum": 0.9, "dampening": 0.3, "weight_decay": 0.1},
+    {"lr": 0.1, "momentum": 0.9, "nesterov": True, "weight_decay": 0.1},
+], ids=str)
+def test_sgd(settings, dtype, target):
+    """Four steps of several parameters at once, of sizes around a vector's and large."""
+    shapes = [(1,), (15,), (16,), (17,), (3, 5, 7), (70_001,)]
+    rng = np.random.default_rng(4)
+    starts = [rng.standard_normal(s).astype(dtype) for s in shapes]
+    grads = [rng.standard_normal((4, *s)).astype(dtype) for s in shapes]
+    results = []
+    for threads in THREADS:
+        fnn.set_num_threads(threads)
+        params = [fnn.nn.Parameter(fnn.tensor(s)) for s in starts]
+        optimizer = fnn.optim.SGD(params, **settings)
+        for step in range(4):
+            optimizer.zero_grad()
+            for param, grad in zip(params, grads, strict=True):
+                (param * fnn.from_numpy(grad[step])).sum().backward()
+            optimizer.step()
+        results.append((np.zeros(0), [value(p) for p in params]))
+        assert_same_bits(results[-1], results[0], f"SGD at {threads} threads")
+    eps = np.finfo(dtype).eps
+    for found, start, grad in zip(results[0][1], starts, grads, strict=True):
+        expected = ref.sgd(start.astype(np.float64), grad.astype(np.float64), **settings)
+        assert_close(found, expected, rtol=16 * eps, atol=16 * eps, dtype=dtype, name="SGD")
