@@ -130,6 +130,7 @@ def _pool_cases() -> None:
         ((1, 9, 8, 17), 3, 2, 1), ((2, 7, 7, 5), 3, 1, 1), ((1, 8, 9, 33), (2, 3), (1, 2), (1, 0)),
         ((1, 10, 11, 2), 2, 3, 0), ((1, 5, 4, 53), (5, 4), 1, 0), ((8, 32, 32, 32), 2, None, 0),
         ((4, 33, 31, 20), 3, 2, 1),
+        ((1, 20, 19, 5), 17, 1, 0), ((1, 300, 2, 3), (300, 1), 1, 0),  # more than 255 in a window
     ]
     for shape, *args in settings:
         label = f"{shape} k{args[0]} s{args[1]} p{args[2]}"
@@ -160,8 +161,10 @@ def _activation_cases() -> None:
         ("relu", ref.relu, (0, 0), (0, 0), {}),
         ("leaky_relu", ref.leaky_relu, (1, 0), (1, 0), {}),
         ("leaky_relu", ref.leaky_relu, (1, 0), (1, 0), {"negative_slope": 0.3}),
+        ("leaky_relu", ref.leaky_relu, (1, 0), (1, 0), {"negative_slope": -0.3}),
         ("elu", ref.elu, (8, 0), (16, 8), {}),
         ("elu", ref.elu, (8, 0), (16, 8), {"alpha": 0.7}),
+        ("elu", ref.elu, (8, 0), (16, 8), {"alpha": -0.5}),  # y > 0 on both sides of 0
     ]
     for name, oracle, forward, backward, options in table:
         kinked = name not in ("sigmoid", "tanh")
