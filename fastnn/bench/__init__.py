@@ -1,0 +1,8 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Measure fastnn and its peers fairly: each in its own process, by turns, outputs compared first.
+
+``workloads`` says what is measured, once for all libraries; ``lib_*`` say how a library does it;
+``worker`` is the process in which one library runs; ``contest`` compares and times the workers;
+``results`` prints and saves; ``cli`` is ``fastnn bench``. Nothing here imports fastnn, except
+``lib_fastnn``: a peer's process never loads our thread pool.
+"""

@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The process in which one library runs: one JSON request a line in, one JSON reply a line out.
+
+Requests: ``setup`` (a workload), ``check`` (save the outputs as .npz), ``warm`` (run for some
+time, report the time of a call), ``time`` (one round of calls), ``peak``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import os
+import sys
+import time
+import traceback
+from typing import IO, Any
+
+import numpy as np
+
+from .job import Job, Library, UnsupportedError
+from .workloads import Workload
+
+Reply = dict[str, Any]
+
+
+def limit_cores(threads: int) -> None:
+    """Keep the process on as many cores as it may have threads: some libraries know no other way.
+
+    All contenders get the same cores; only one of them runs at any time.
+    """
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
+
+
+def warm(job: Job, seconds: float) -> float:
+    """Run for ``seconds``, at least twice, and return the shortest time of a call."""
+    best, end, calls = float("inf"), time.perf_counter() + seconds, 0
+    while calls < 2 or time.perf_counter() < end:
+        best = min(best, job.seconds_per_call(1))
+        calls += 1
+    return best
+
+
+class Server:
+    """Answers requests with one library and at most one job."""
+
+    def __init__(self, library: Library) -> None:
+        self.library = library
+        self.job: Job | None = None
+
+    def answer(self, request: dict[str, Any]) -> Reply:
+        """Do what ``request["do"]`` says."""
+        do = request["do"]
+        if do == "setup":
+            self.job = None  # free the old one first
+            try:
+                self.job = self.library.job(Workload(**request["workload"]))
+            except UnsupportedError as error:
+                return {"unsupported": str(error)}
+            return {}
+        if do == "peak":
+            measure = getattr(self.library, "peak", None)
+            return {"flops": measure(request["seconds"]) if measure else None}
+        if self.job is None:
+            raise RuntimeError(f"{do}: no workload was set up")
+        if do == "check":
+            outputs = {name: np.asarray(a) for name, a in self.job.outputs().items()}
+            np.savez(request["path"], **outputs)  # type: ignore[arg-type]
+            return {}
+        if do == "warm":
+            return {"seconds": warm(self.job, request["seconds"])}
+        if do == "time":
+            self.job.seconds_per_call(request["untimed"])
+            return {"seconds": self.job.seconds_per_call(request["calls"])}
+        raise ValueError(f"unknown request {do!r}")
+
+
+def serve(library: Library, requests: IO[str], replies: IO[str]) -> None:
+    """Answer until the requests end; an exception is an answer too."""
+    server = Server(library)
+    for line in requests:
+        try:
+            reply = server.answer(json.loads(line))
+        except Exception as error:
+            traceback.print_exc()
+            reply = {"error": f"{type(error).__name__}: {error}"}
+        print(json.dumps(reply), file=replies, flush=True)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Open the library that the arguments name, say its versions, and serve."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--lib", required=True, help="module with open_library, e.g. .lib_numpy")
+    parser.add_argument("--threads", type=int, required=True)
+    parser.add_argument("--options", type=json.loads, default={}, help="JSON for open_library")
+    args = parser.parse_args(argv)
+    # Replies own the real stdout; whatever a library prints goes to stderr.
+    replies = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    limit_cores(args.threads)
+    hello: Reply
+    try:
+        module = importlib.import_module(args.lib, __package__)
+        library = module.open_library(args.threads, **args.options)
+        hello = {"versions": library.versions, "config": library.config}
+    except ModuleNotFoundError as error:
+        hello = {"absent": str(error)}
+    except Exception as error:
+        traceback.print_exc()
+        hello = {"error": f"{type(error).__name__}: {error}"}
+    print(json.dumps(hello), file=replies, flush=True)
+    if "versions" in hello:
+        serve(library, sys.stdin, replies)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
