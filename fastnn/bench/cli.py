@@ -11,8 +11,18 @@ from dataclasses import replace
 from pathlib import Path
 
 from . import machine, results
-from .contest import NUMPY, OURS, PEERS, ROUNDS, TORCH, Contender, Field, Row, WorkerError
-from .contest import take_turns as _take_turns
+from .contest import (
+    NUMPY,
+    OURS,
+    PEERS,
+    ROUNDS,
+    TORCH,
+    Contender,
+    Field,
+    Row,
+    WorkerError,
+    take_turns,
+)
 from .workloads import Workload, question, suite
 
 EPILOG = """examples:
@@ -78,11 +88,11 @@ def bench(
     """Measure ``works`` against the peers, and ``asked`` against each other."""
     with Field(ours, peers, threads) as field:
         info: dict[str, object] = {**machine.describe(threads), "rounds": rounds}
-        info |= field.ours.config
+        info |= field.workers[ours.name].config
         info["versions"] = ", ".join(f"{k} {v}" for k, v in field.versions.items())
-        peak = field.ours.ask("peak", seconds=0.3)["flops"]
+        peak = field.workers[ours.name].ask("peak", seconds=0.3)["flops"]
         if peak:
-            info["FMA peak, GFLOP/s a thread"] = round(peak * 1e-9, 1)
+            info["FMA peak, GFLOP/s"] = round(peak * 1e-9, 1)
         for name, rate in machine.copy_bandwidth(threads).items():
             info[f"memory {name}, GB/s"] = round(rate * 1e-9, 1)
         found = results.Run(info, absent=field.absent, broken=field.broken)
@@ -103,17 +113,17 @@ def among_ourselves(
     """Check variants of a workload against the peers, then time ours by turns with each other."""
     rows = [field.check(work)[0] for work in works]
     good = [row for row in rows if not row.failure]
-    ours = field.ours.contender
+    ours = field.workers[field.ours].contender
     copies = tuple(replace(ours, name=f"{ours.name} {i}") for i in range(1, len(good)))
     if not good:
         return rows
     with Field(replace(ours, name=f"{ours.name} 0"), copies, field.threads) as rivals:
         if rivals.broken:
-            raise WorkerError("; ".join(rivals.broken.values()))
+            raise WorkerError(ours.name, "; ".join(rivals.broken.values()))
         workers = dict(zip((row.work.name for row in good), rivals.workers.values(), strict=True))
         for row in good:
             workers[row.work.name].ask("setup", workload=row.work.as_json())
-        timings = _take_turns(workers, rounds, seconds)
+        timings = take_turns(workers, rounds, seconds)
     for row in good:
         row.timings = {ours.name: timings[row.work.name]}
     return rows
@@ -153,7 +163,8 @@ def _select(only: str | None, quick: bool) -> tuple[list[Workload], list[Workloa
         try:
             pattern = re.compile(only)
         except re.error as error:
-            raise ValueError(f"--only must be a regular expression, got {only!r} ({error})") from None
+            message = f"--only must be a regular expression, got {only!r} ({error})"
+            raise ValueError(message) from None
         works = [w for w in works if pattern.search(w.name)]
         if not any(pattern.search(w.name) for w in asked):
             asked = []

@@ -7,6 +7,7 @@ thread pool that still spins after its work cannot take the cores from the next.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
@@ -50,6 +51,10 @@ sys.exit(main(sys.argv[2:]))
 
 class WorkerError(Exception):
     """A worker failed: it could not start, raised, died, or did not answer in time."""
+
+    def __init__(self, name: str, message: str) -> None:
+        super().__init__(f"{name}: {message}")
+        self.name = name
 
 
 class AbsentError(Exception):
@@ -101,7 +106,7 @@ class Worker:
 
     def __init__(self, contender: Contender, threads: int, timeout: float = 300.0) -> None:
         self.contender, self.timeout = contender, timeout
-        self._log = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")
+        self._log = tempfile.TemporaryFile("w+", encoding="utf-8")  # noqa: SIM115 - see close
         command = [
             sys.executable, "-c", _BOOT, str(Path(__file__).parent), "--lib", contender.lib,
             "--threads", str(threads), "--options", json.dumps(dict(contender.options)),
@@ -135,15 +140,15 @@ class Worker:
             line = self._replies.get(timeout=timeout)
         except queue.Empty:
             self.close()
-            raise WorkerError(f"{name}: no answer within {timeout:g} s") from None
+            raise WorkerError(name, f"no answer within {timeout:g} s") from None
         if not line:
             self._log.seek(0)
             tail = self._log.read().strip().splitlines()[-3:]
             code = self._process.wait()
-            raise WorkerError(f"{name}: its process ended (exit code {code}): {' | '.join(tail)}")
+            raise WorkerError(name, f"its process ended (exit code {code}): {' | '.join(tail)}")
         reply: dict[str, Any] = json.loads(line)
         if "error" in reply:
-            raise WorkerError(f"{name}: {reply['error']}")
+            raise WorkerError(name, reply["error"])
         return reply
 
     def _signal(self, name: str) -> None:
@@ -156,7 +161,7 @@ class Worker:
     def ask(self, do: str, **request: Any) -> dict[str, Any]:
         """Send a request and return the reply; the process runs only meanwhile."""
         if not self.alive:
-            raise WorkerError(f"{self.contender.name}: its process has ended")
+            raise WorkerError(self.contender.name, "its process has ended")
         assert self._process.stdin
         self._signal("SIGCONT")
         try:
@@ -178,10 +183,8 @@ class Worker:
         self._process.wait()
         for stream in (self._process.stdin, self._process.stdout):
             if stream:
-                try:
+                with contextlib.suppress(BrokenPipeError):
                     stream.close()
-                except BrokenPipeError:
-                    pass
         self._log.close()
 
 
@@ -300,12 +303,12 @@ class Field:
     """
 
     def __init__(self, ours: Contender, peers: tuple[Contender, ...], threads: int) -> None:
-        self.threads = threads
+        self.ours, self.threads = ours.name, threads
         self.absent: dict[str, str] = {}
         self.broken: dict[str, str] = {}
         self.workers: dict[str, Worker] = {}
         try:
-            self.ours = self.workers[ours.name] = Worker(ours, threads)
+            self.workers[ours.name] = Worker(ours, threads)
             for peer in peers:
                 self._start(peer)
         except BaseException:
@@ -338,19 +341,28 @@ class Field:
             merged.update(worker.versions)
         return merged
 
+    def _revive(self) -> None:
+        """Start those anew that died over an earlier workload."""
+        for name, worker in list(self.workers.items()):
+            if not worker.alive:
+                worker.close()
+                del self.workers[name]
+                self._start(worker.contender)
+
     def check(self, work: Workload) -> tuple[Row, dict[str, Worker]]:
         """Set the workload up everywhere and compare; return who may be timed."""
-        row, ready = Row(work), {self.ours.contender.name: self.ours}
+        row = Row(work)
+        self._revive()
+        ours = self.workers.get(self.ours)
+        if ours is None:
+            row.failure = self.broken[self.ours]
+            return row, {}
+        ready = {self.ours: ours}
         try:
-            if not self.ours.alive:
-                self.ours = self.workers[self.ours.contender.name] = Worker(
-                    self.ours.contender, self.threads
-                )
-            reply = self.ours.ask("setup", workload=work.as_json())
+            reply = ours.ask("setup", workload=work.as_json())
             if "unsupported" in reply:
-                row.failure = f"{self.ours.contender.name}: {reply['unsupported']}"
-                return row, {}
-            mine = outputs(self.ours)
+                raise WorkerError(self.ours, reply["unsupported"])
+            mine = outputs(ours)
         except WorkerError as error:
             row.failure = str(error)
             return row, {}
@@ -360,7 +372,7 @@ class Field:
         }
         for name, worker in self.workers.items():
             kinds = worker.contender.kinds
-            if worker is self.ours or not worker.alive or (kinds and work.kind not in kinds):
+            if worker is ours or (kinds and work.kind not in kinds):
                 continue
             try:
                 if "unsupported" in worker.ask("setup", workload=work.as_json()):
@@ -379,11 +391,15 @@ class Field:
         return row, ready
 
     def measure(self, work: Workload, rounds: int = ROUNDS, seconds: float = 0.15) -> Row:
-        """Compare, then time."""
+        """Compare, then time. A peer that breaks meanwhile is left out, ours is a failure."""
         row, ready = self.check(work)
-        if not row.failure:
+        while not row.failure and not row.timings:
             try:
                 row.timings = take_turns(ready, rounds, seconds)
             except WorkerError as error:
-                row.failure = str(error)
+                if error.name == self.ours:
+                    row.failure = str(error)
+                else:
+                    row.notes.append(str(error))
+                    del ready[error.name]
         return row

@@ -6,14 +6,16 @@ Backward kernels are timed as PyTorch's are: an untimed forward pass, then ``y.b
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 
 import fastnn as fnn
-import fastnn.functional as F
-from fastnn import nn, optim
+from fastnn import _core, nn, optim
+from fastnn import functional as F
 
 from .job import Job, Library
 from .workloads import BACKWARD, CHECKED_STEPS, LEARNING_RATE, MOMENTUM, NETS, Array, weight_shapes
@@ -27,14 +29,32 @@ _ACTS = {"relu": F.relu, "sigmoid": F.sigmoid, "tanh": F.tanh, "elu": F.elu}
 def open_library(threads: int) -> Library:
     """Set the number of threads."""
     fnn.set_num_threads(threads)
-    return FastNN()
+    return FastNN(threads)
 
 
 class FastNN(Library):
     """The library that all this is about."""
 
-    def __init__(self) -> None:
-        self.versions = {"fastnn": getattr(fnn, "__version__", "unknown")}
+    def __init__(self, threads: int) -> None:
+        self.threads = threads
+        self.versions = {"fastnn": fnn.__version__}
+        self.config = {
+            "target": _core.current_target(),
+            "compiler": _core.compiler(),
+            "OpenMP": "yes" if _core.has_openmp() else "no",
+        }
+
+    def peak(self, seconds: float) -> float:
+        """Return the FMA operations per second of all threads together, in registers."""
+
+        def loop(_: int) -> float:
+            flops, start, iterations = 0.0, time.perf_counter(), 100_000
+            while time.perf_counter() - start < seconds:
+                flops += _core.run_peak(iterations)
+            return flops / (time.perf_counter() - start)
+
+        with ThreadPoolExecutor(self.threads) as pool:
+            return sum(pool.map(loop, range(self.threads)))
 
     def matmul(self, a: Args, d: Data) -> Job:
         x, y = fnn.tensor(d["a"]), fnn.tensor(d["b"])

@@ -71,7 +71,8 @@ class Server:
         if do == "warm":
             return {"seconds": warm(self.job, request["seconds"])}
         if do == "time":
-            self.job.seconds_per_call(request["untimed"])
+            if request["untimed"]:
+                self.job.seconds_per_call(request["untimed"])
             return {"seconds": self.job.seconds_per_call(request["calls"])}
         raise ValueError(f"unknown request {do!r}")
 
