@@ -3,6 +3,6 @@
 
 ``workloads`` says what is measured, once for all libraries; ``lib_*`` say how a library does it;
 ``worker`` is the process in which one library runs; ``contest`` compares and times the workers;
-``results`` prints and saves; ``cli`` is ``fastnn bench``. Nothing here imports fastnn, except
-``lib_fastnn``: a peer's process never loads our thread pool.
+``results`` prints and saves; ``cli`` is ``fastnn bench``. What a worker loads does not import
+fastnn (but for ``lib_fastnn``): a peer's process never has our thread pool in it.
 """

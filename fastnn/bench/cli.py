@@ -10,6 +10,9 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+from fastnn.config import usable_cores
+from fastnn.report import write_text
+
 from . import machine, results
 from .contest import (
     NUMPY,
@@ -141,8 +144,6 @@ def show(found: results.Run) -> None:
 
 def save(found: results.Run, args: argparse.Namespace) -> None:
     """Write the files that were asked for."""
-    from fastnn.report import write_text
-
     command = "fastnn bench"
     for flag in ("peers", "quick"):
         command += f" --{flag}" if getattr(args, flag) else ""
@@ -175,7 +176,7 @@ def _select(only: str | None, quick: bool) -> tuple[list[Workload], list[Workloa
 
 
 def _threads(asked: int | None) -> int:
-    cores = machine.usable_cores()
+    cores = usable_cores()
     if asked is None:
         return cores
     if not 1 <= asked <= cores:

@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 
 import fastnn as fnn
-from fastnn import _core, nn, optim
-from fastnn import functional as F
+import fastnn.functional as F
+from fastnn import _core, models, nn, optim
+from fastnn.config import config
 
 from .job import Job, Library
 from .workloads import BACKWARD, CHECKED_STEPS, LEARNING_RATE, MOMENTUM, NETS, Array, weight_shapes
@@ -38,11 +39,8 @@ class FastNN(Library):
     def __init__(self, threads: int) -> None:
         self.threads = threads
         self.versions = {"fastnn": fnn.__version__}
-        self.config = {
-            "target": _core.current_target(),
-            "compiler": _core.compiler(),
-            "OpenMP": "yes" if _core.has_openmp() else "no",
-        }
+        shown = config()
+        self.config = {name: str(shown[name]) for name in ("target", "compiler", "OpenMP")}
 
     def peak(self, seconds: float) -> float:
         """Return the FMA operations per second of all threads together, in registers."""
@@ -114,7 +112,7 @@ class FastNN(Library):
     def step(self, a: Args, d: Data) -> Job:
         net = NETS[a["net"]]
         act = nn.Identity if a["fn"] == "identity" else a["fn"]
-        model = getattr(fnn.models, net.model)(**net.model_args, activation=act)
+        model = getattr(models, net.model)(**net.model_args, activation=act)
         names = [f"{kind}{i}" for i in range(len(weight_shapes(net))) for kind in "wb"]
         keys = list(model.state_dict())
         if len(keys) != len(names):

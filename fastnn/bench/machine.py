@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import datetime
-import os
 import platform
 import statistics
 import subprocess
@@ -15,14 +14,9 @@ from pathlib import Path
 
 import numpy as np
 
+from fastnn.config import usable_cores
+
 from .workloads import IN_MEMORY
-
-
-def usable_cores() -> int:
-    """Return the number of cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def cpu_model() -> str:

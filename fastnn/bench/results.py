@@ -7,6 +7,8 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
+from fastnn.report import Page
+
 from .contest import OURS, Row
 from .workloads import IN_CACHE
 
@@ -224,8 +226,6 @@ def _rows_table(run: Run, steps: bool) -> Table:
 
 def as_html(run: Run, command: str) -> str:
     """Return a self-contained page with tables and charts."""
-    from fastnn.report import Page  # needs the package, which workers do not load
-
     page = Page("fastnn bench")
     page.text(f"Made by: {command}")
     page.text(HOW.format(rounds=run.info["rounds"]))
@@ -248,7 +248,7 @@ def as_html(run: Run, command: str) -> str:
     return page.html()
 
 
-def _cost_chart(run: Run, page: Any) -> None:
+def _cost_chart(run: Run, page: Page) -> None:
     rows: dict[str, dict[str, float]] = {"relu": {}, "sigmoid": {}}
     for row in run.rows:
         a = row.work.args
