@@ -7,7 +7,7 @@ from typing import Any
 
 from .. import _core
 from ..tensor import Tensor, as_tensor, record
-from .arithmetic import unary
+from .arithmetic import clip, unary
 
 __all__ = ["elu", "leaky_relu", "maxout", "prelu", "relu", "sigmoid", "tanh"]
 
@@ -35,12 +35,19 @@ def relu(x: Any) -> Tensor:
 
 def leaky_relu(x: Any, negative_slope: float = 0.01) -> Tensor:
     """x where x > 0, else negative_slope x (Maas et al., 2013)."""
-    return unary("leaky_relu", x, _finite("leaky_relu", "negative_slope", negative_slope))
+    slope = _finite("leaky_relu", "negative_slope", negative_slope)
+    if slope < 0:  # the kernel's backward reads the sign of x from y
+        x = as_tensor(x, "leaky_relu")
+        return prelu(x, Tensor(_core.full((1,), x._array.dtype, slope)))
+    return unary("leaky_relu", x, slope)
 
 
 def elu(x: Any, alpha: float = 1.0) -> Tensor:
     """x where x > 0, else alpha (exp(x) - 1) (Clevert et al., 2015)."""
-    return unary("elu", x, _finite("elu", "alpha", alpha))
+    alpha = _finite("elu", "alpha", alpha)
+    if alpha < 0:  # the kernel's backward reads the sign of x from y
+        return relu(x) + alpha * unary("elu", clip(x, max=0.0), 1.0)
+    return unary("elu", x, alpha)
 
 
 def prelu(x: Any, weight: Any) -> Tensor:
