@@ -5,6 +5,8 @@
 
 __version__ = "0.1.0"
 
+from typing import TYPE_CHECKING, Any
+
 from . import functional
 from .autograd import is_grad_enabled, no_grad
 from .config import empty_cache, get_num_threads, set_num_threads, show_config
@@ -19,3 +21,21 @@ __all__ = [
     "is_grad_enabled", "manual_seed", "maximum", "minimum", "no_grad", "pad", "set_num_threads",
     "set_rng_state", "show_config", "stack", "tensor", *_creation,
 ]  # fmt: skip
+
+if TYPE_CHECKING:
+    from . import data, datasets, models
+    from .train import Trainer
+
+# Modules that most programs need only in part: imported when first used, to keep import fast.
+_LAZY_MODULES = ("bench", "data", "datasets", "models", "report", "train")
+_LAZY_NAMES = {"Trainer": "train"}
+
+
+def __getattr__(name: str) -> Any:
+    import importlib
+
+    if name in _LAZY_MODULES:
+        return importlib.import_module(f"fastnn.{name}")
+    if name in _LAZY_NAMES:
+        return getattr(importlib.import_module(f"fastnn.{_LAZY_NAMES[name]}"), name)
+    raise AttributeError(f"module 'fastnn' has no attribute {name!r}")
