@@ -136,8 +136,10 @@ def _nodes_below(
     while stack:
         tensor = stack.pop()
         key = _key(tensor)
-        if tensor._hooks and tensor not in (known := watched.setdefault(key, [])):
-            known.append(tensor)
+        if tensor._hooks:
+            known = watched.setdefault(key, [])
+            if not any(other is tensor for other in known):
+                known.append(tensor)
         if key in seen or not tensor.requires_grad:
             continue
         seen.add(key)
