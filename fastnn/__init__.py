@@ -7,7 +7,7 @@ __version__ = "0.1.0"
 
 from typing import TYPE_CHECKING, Any
 
-from . import functional
+from . import functional, init, models, nn, optim
 from .autograd import is_grad_enabled, no_grad
 from .config import empty_cache, get_num_threads, set_num_threads, show_config
 from .creation import *  # noqa: F403
@@ -18,16 +18,16 @@ from .tensor import Tensor, from_numpy, tensor
 
 __all__ = [
     "Tensor", "cat", "empty_cache", "from_numpy", "functional", "get_num_threads", "get_rng_state",
-    "is_grad_enabled", "manual_seed", "maximum", "minimum", "no_grad", "pad", "set_num_threads",
-    "set_rng_state", "show_config", "stack", "tensor", *_creation,
+    "init", "is_grad_enabled", "manual_seed", "maximum", "minimum", "models", "nn", "no_grad", "optim",
+    "pad", "set_num_threads", "set_rng_state", "show_config", "stack", "tensor", *_creation,
 ]  # fmt: skip
 
 if TYPE_CHECKING:
-    from . import data, datasets, models
+    from . import data, datasets
     from .train import Trainer
 
 # Modules that most programs need only in part: imported when first used, to keep import fast.
-_LAZY_MODULES = ("bench", "data", "datasets", "models", "report", "train")
+_LAZY_MODULES = ("bench", "data", "datasets", "report", "train")
 _LAZY_NAMES = {"Trainer": "train"}
 
 

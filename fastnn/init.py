@@ -1,0 +1,185 @@
+"""Initial weights, drawn from fastnn's random stream; every function works in place.
+
+Fans are those of our layouts: a linear weight is (out, in), a convolution weight
+(out_channels, kh, kw, in_channels // groups).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from . import _core
+from .autograd import no_grad
+from .random import reserve
+from .tensor import Tensor
+
+if TYPE_CHECKING:
+    from .nn import Module
+
+__all__ = [
+    "calculate_gain", "constant_", "init_model", "kaiming_normal_", "kaiming_uniform_", "normal_",
+    "ones_", "uniform_", "xavier_normal_", "xavier_uniform_", "zeros_",
+]  # fmt: skip
+
+# 1 / sqrt(E f(z)^2) for z ~ N(0, 1): keeps the second moment of signals, as sqrt(2) does for ReLU.
+_ELU_GAIN = 1 / math.sqrt(
+    1 + math.exp(2) * math.erfc(math.sqrt(2)) / 2 - math.exp(0.5) * math.erfc(math.sqrt(0.5))
+)
+_GAINS = {
+    "linear": 1.0,
+    "identity": 1.0,
+    "sigmoid": 1.0,
+    "tanh": 5 / 3,
+    "relu": math.sqrt(2.0),
+    "elu": _ELU_GAIN,
+    "maxout": 1.0,
+}
+_SLOPES = {"leaky_relu": 0.01, "prelu": 0.25}
+
+
+def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
+    """The factor for the standard deviation of weights before a nonlinearity (PyTorch's).
+
+    linear, identity, sigmoid 1; tanh 5/3; relu sqrt(2); leaky_relu and prelu
+    sqrt(2 / (1 + param^2)) with slopes of 0.01 and 0.25 unless given. And for elu 1.245 and for
+    maxout (2 pieces) 1, which keep the second moment of a Gaussian signal.
+
+    Raises
+    ------
+    ValueError
+        If the name is unknown.
+    """
+    if nonlinearity in _SLOPES:
+        slope = _SLOPES[nonlinearity] if param is None else float(param)
+        return math.sqrt(2.0 / (1 + slope**2))
+    if nonlinearity not in _GAINS:
+        known = ", ".join(sorted([*_GAINS, *_SLOPES]))
+        raise ValueError(f"calculate_gain: expected one of {known}, got {nonlinearity!r}")
+    return _GAINS[nonlinearity]
+
+
+def constant_(tensor: Tensor, val: float) -> Tensor:
+    """Fills with one value; returns the tensor."""
+    with no_grad():
+        return _check("constant_", tensor).fill_(val)
+
+
+def zeros_(tensor: Tensor) -> Tensor:
+    """Fills with 0; returns the tensor."""
+    return constant_(tensor, 0.0)
+
+
+def ones_(tensor: Tensor) -> Tensor:
+    """Fills with 1; returns the tensor."""
+    return constant_(tensor, 1.0)
+
+
+def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0) -> Tensor:
+    """Fills from the uniform distribution on [a, b); returns the tensor."""
+    if not (math.isfinite(a) and math.isfinite(b) and a <= b):
+        raise ValueError(f"uniform_: expected finite a <= b, got a={a}, b={b}")
+    return _draw("uniform_", tensor, False, a, b)
+
+
+def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0) -> Tensor:
+    """Fills from the normal distribution; returns the tensor."""
+    if not (math.isfinite(mean) and 0 <= std < math.inf):
+        raise ValueError(f"normal_: expected finite mean and std >= 0, got {mean}, {std}")
+    return _draw("normal_", tensor, True, mean, std)
+
+
+def xavier_uniform_(tensor: Tensor, gain: float = 1.0) -> Tensor:
+    """Uniform on [-a, a), a = gain sqrt(6 / (fan_in + fan_out)) (Glorot and Bengio, 2010)."""
+    fan_in, fan_out = _fans("xavier_uniform_", tensor)
+    bound = gain * math.sqrt(6.0 / (fan_in + fan_out))
+    return uniform_(tensor, -bound, bound)
+
+
+def xavier_normal_(tensor: Tensor, gain: float = 1.0) -> Tensor:
+    """Normal, std = gain sqrt(2 / (fan_in + fan_out)) (Glorot and Bengio, 2010)."""
+    fan_in, fan_out = _fans("xavier_normal_", tensor)
+    return normal_(tensor, 0.0, gain * math.sqrt(2.0 / (fan_in + fan_out)))
+
+
+def kaiming_uniform_(
+    tensor: Tensor, a: float = 0.0, mode: str = "fan_in", nonlinearity: str = "leaky_relu"
+) -> Tensor:
+    """Uniform on [-b, b), b = gain sqrt(3 / fan) (He et al., 2015).
+
+    Parameters
+    ----------
+    tensor : Tensor
+    a : float
+        Negative slope, for leaky_relu and prelu; 0 makes them ReLU.
+    mode : {"fan_in", "fan_out"}
+    nonlinearity : str
+        A name that `calculate_gain` knows.
+    """
+    bound = math.sqrt(3.0) * _kaiming_std("kaiming_uniform_", tensor, a, mode, nonlinearity)
+    return uniform_(tensor, -bound, bound)
+
+
+def kaiming_normal_(
+    tensor: Tensor, a: float = 0.0, mode: str = "fan_in", nonlinearity: str = "leaky_relu"
+) -> Tensor:
+    """Normal, std = gain / sqrt(fan) (He et al., 2015); parameters as for `kaiming_uniform_`."""
+    return normal_(tensor, 0.0, _kaiming_std("kaiming_normal_", tensor, a, mode, nonlinearity))
+
+
+def init_model(model: Module, activation: str, bias: float = 0.0) -> Module:
+    """Redraws every weight of a model for its activation, and sets every bias; returns the model.
+
+    Weights of Linear, Conv2d and Maxout: Xavier uniform for sigmoid, tanh, identity and maxout,
+    Kaiming uniform for the others, each with the activation's gain. Slopes of PReLU are left alone.
+
+    Parameters
+    ----------
+    model : Module
+    activation : str
+        A name that `calculate_gain` knows.
+    bias : float
+        A small positive one (0.01) keeps ReLU units alive at the start.
+    """
+    gain = calculate_gain(activation)
+    for module in model.modules():
+        weight = getattr(module, "weight", None)
+        if not isinstance(weight, Tensor) or weight.ndim < 2:
+            continue
+        if activation in ("sigmoid", "tanh", "identity", "linear", "maxout"):
+            xavier_uniform_(weight, gain)
+        else:
+            kaiming_uniform_(weight, _SLOPES.get(activation, 0.0), nonlinearity=activation)
+        if getattr(module, "bias", None) is not None:
+            constant_(module.bias, bias)  # type: ignore[attr-defined]
+    return model
+
+
+def _check(op: str, tensor: Any) -> Tensor:
+    if not isinstance(tensor, Tensor):
+        raise TypeError(f"{op}: expected a Tensor, got {type(tensor).__name__}")
+    if not tensor._array.dtype.startswith("float"):
+        raise TypeError(f"{op}: tensor must be float32 or float64, got {tensor._array.dtype}")
+    return tensor
+
+
+def _draw(op: str, tensor: Tensor, gaussian: bool, a: float, b: float) -> Tensor:
+    array = _check(op, tensor)._array
+    values = _core.random(array.shape, array.dtype, gaussian, a, b, *reserve(array.size))
+    with no_grad():
+        return tensor.copy_(Tensor(values))
+
+
+def _fans(op: str, tensor: Tensor) -> tuple[int, int]:
+    """(fan_in, fan_out): inputs of an output, and outputs that an input goes to."""
+    shape = _check(op, tensor).shape
+    if len(shape) < 2 or 0 in shape:
+        raise ValueError(f"{op}: tensor must have two or more dimensions, none 0, got {shape}")
+    return math.prod(shape[1:]), shape[0] * math.prod(shape[1:-1])
+
+
+def _kaiming_std(op: str, tensor: Tensor, a: float, mode: str, nonlinearity: str) -> float:
+    if mode not in ("fan_in", "fan_out"):
+        raise ValueError(f"{op}: mode must be 'fan_in' or 'fan_out', got {mode!r}")
+    fan_in, fan_out = _fans(op, tensor)
+    return calculate_gain(nonlinearity, a) / math.sqrt(fan_in if mode == "fan_in" else fan_out)

@@ -1,0 +1,120 @@
+"""Models for small images.
+
+Every model takes `activation` as a name ("relu"), a class or a function that makes a layer, and is
+initialized for it: Kaiming for the ReLU family, Xavier for sigmoid and tanh, zero biases.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from .. import init, nn
+
+
+def _finish(activation: Any, *layers: nn.Module) -> nn.Sequential:
+    model = nn.Sequential(*layers)
+    made = nn.activation.make(activation)
+    try:
+        name = nn.activation.name_of(made)
+    except ValueError:
+        return model  # a layer of the user's: the layers' own start has to do
+    init.init_model(model, name)
+    return model
+
+
+def mlp(
+    in_features: int = 784,
+    hidden: Sequence[int] = (512, 256),
+    num_classes: int = 10,
+    activation: Any = "relu",
+) -> nn.Sequential:
+    """Fully connected network for vectors or images (which it flattens).
+
+    Parameters
+    ----------
+    in_features : int
+        Elements of one sample: height * width * channels.
+    hidden : sequence of int
+        Sizes of the hidden layers.
+    num_classes : int
+    activation : str, class or function
+    """
+    layers: list[nn.Module] = [nn.Flatten()]
+    size = in_features
+    for width in hidden:
+        layers += [nn.Linear(size, width), nn.activation.make(activation)]
+        size = width
+    return _finish(activation, *layers, nn.Linear(size, num_classes))
+
+
+def lenet5(num_classes: int = 10, in_channels: int = 1, activation: Any = "relu") -> nn.Sequential:
+    """Two 5x5 convolutions and three linear layers for 28x28 images, after LeCun et al. (1998).
+
+    The sizes are LeNet-5's (6 and 16 channels, 120 and 84 units), with padding 2 in the first
+    layer for its 32x32 input, max-pooling and a plain output layer.
+
+    Parameters
+    ----------
+    num_classes, in_channels : int
+    activation : str, class or function
+    """
+
+    def act() -> nn.Module:
+        return nn.activation.make(activation)
+
+    return _finish(
+        activation,
+        nn.Input((28, 28, in_channels)),
+        *(nn.Conv2d(in_channels, 6, 5, padding=2), act(), nn.MaxPool2d(2)),
+        *(nn.Conv2d(6, 16, 5), act(), nn.MaxPool2d(2), nn.Flatten()),
+        *(nn.Linear(400, 120), act(), nn.Linear(120, 84), act(), nn.Linear(84, num_classes)),
+    )
+
+
+def cifar_quick(
+    num_classes: int = 10, in_channels: int = 3, activation: Any = "relu"
+) -> nn.Sequential:
+    """Three 5x5 convolutions (32, 32, 64) with 2x2 max-pooling, for 32x32 images.
+
+    After the "quick" CIFAR-10 network of cuda-convnet (Krizhevsky, 2012).
+
+    Parameters
+    ----------
+    num_classes, in_channels : int
+    activation : str, class or function
+    """
+
+    def block(inputs: int, outputs: int) -> list[nn.Module]:
+        conv = nn.Conv2d(inputs, outputs, 5, padding=2)
+        return [conv, nn.activation.make(activation), nn.MaxPool2d(2)]
+
+    return _finish(
+        activation,
+        nn.Input((32, 32, in_channels)),
+        *(*block(in_channels, 32), *block(32, 32), *block(32, 64), nn.Flatten()),
+        *(nn.Linear(1024, 64), nn.activation.make(activation), nn.Linear(64, num_classes)),
+    )
+
+
+def demo_convnet(
+    num_classes: int = 10, in_channels: int = 1, activation: Any = "relu"
+) -> nn.Sequential:
+    """Two 3x3 convolutions (16, 32) with 2x2 max-pooling, for 28x28 digits: what the demo trains.
+
+    Parameters
+    ----------
+    num_classes, in_channels : int
+    activation : str, class or function
+    """
+
+    def block(inputs: int, outputs: int) -> list[nn.Module]:
+        conv = nn.Conv2d(inputs, outputs, 3, padding=1)
+        return [conv, nn.activation.make(activation), nn.MaxPool2d(2)]
+
+    return _finish(
+        activation,
+        nn.Input((28, 28, in_channels)),
+        *(*block(in_channels, 16), *block(16, 32), nn.Flatten()),
+        *(nn.Linear(1568, 64), nn.activation.make(activation), nn.Linear(64, num_classes)),
+    )

@@ -1,0 +1,160 @@
+"""Modules made of modules."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Self, overload
+
+from .. import _core
+from ..tensor import Tensor
+from .activation import ELU, Elementwise, LeakyReLU, ReLU, Sigmoid, Tanh, make
+from .conv import Conv2d
+from .linear import Linear
+from .module import Module
+
+# A layer of the first kind computes a following one of the second kind in its own pass. Only
+# activations whose derivative needs nothing but their output: the one in between is never stored.
+_HOSTS = (Linear, Conv2d)
+_GUESTS: frozenset[type[Elementwise]] = frozenset(
+    kind for kind in (ELU, LeakyReLU, ReLU, Sigmoid, Tanh) if _core.UNARY[kind().row[0]][1] == "Y"
+)
+
+
+class _Numbered(Module):
+    """Sub-modules in order, under the names 0, 1, 2 ... unless they were named."""
+
+    def __init__(self, modules: Mapping[str, Module] | Iterable[Module]) -> None:
+        if not isinstance(modules, Mapping):
+            modules = {str(i): module for i, module in enumerate(modules)}
+        for name, module in modules.items():
+            self._put(name, module)
+
+    def _put(self, name: str, module: Module) -> None:
+        kind = type(self).__name__
+        if not isinstance(module, Module):
+            raise TypeError(f"{kind}: {name} must be a Module, got {type(module).__name__}")
+        if not isinstance(name, str) or not name or "." in name:
+            raise ValueError(f"{kind}: a name must be a str without '.', got {name!r}")
+        if hasattr(self, name) and not isinstance(getattr(self, name), Module):
+            raise ValueError(f"{kind}: the name {name!r} is taken")
+        setattr(self, name, module)
+
+    def _layers(self) -> list[Module]:
+        return [value for value in self.__dict__.values() if isinstance(value, Module)]
+
+    def __len__(self) -> int:
+        return len(self._layers())
+
+    def __iter__(self) -> Iterator[Module]:
+        return iter(self._layers())
+
+    @overload
+    def __getitem__(self, index: int) -> Module: ...
+    @overload
+    def __getitem__(self, index: slice) -> Self: ...
+    def __getitem__(self, index: int | slice) -> Module | Self:
+        if isinstance(index, slice):
+            return self.from_config({"modules": dict(list(self.named_children())[index])})
+        return self._layers()[index]
+
+    def __setitem__(self, index: int, module: Module) -> None:
+        self._put(list(self.named_children())[index][0], module)
+
+    def append(self, module: Module) -> Self:
+        """Adds a module at the end; returns the container."""
+        name = len(self)
+        while hasattr(self, str(name)):
+            name += 1
+        self._put(str(name), module)
+        return self
+
+    def config(self) -> dict[str, Any]:
+        return {"modules": dict(self.named_children())}
+
+
+class Sequential(_Numbered):
+    """Calls modules one after the other: `Sequential(a, b)` or `Sequential({"first": a, ...})`.
+
+    A Linear or Conv2d layer and an element-wise activation behind it are computed in one pass over
+    memory where neither has hooks. The bits are the same.
+
+    Examples
+    --------
+    >>> from fastnn import nn
+    >>> nn.Sequential(nn.Linear(2, 3), nn.ReLU())
+    Sequential(
+      (0): Linear(in_features=2, out_features=3, bias=True)
+      (1): ReLU()
+    )
+    """
+
+    def __init__(self, *modules: Any) -> None:
+        named = len(modules) == 1 and isinstance(modules[0], Mapping)
+        super().__init__(modules[0] if named else modules)
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Self:
+        return cls(config["modules"])
+
+    def forward(self, x: Any) -> Any:
+        layers = self._layers()
+        last = len(layers) - 1
+        fused = False
+        for i, layer in enumerate(layers):
+            if fused:
+                fused = False
+            elif (
+                i < last
+                and type(layer) in _HOSTS
+                and type(guest := layers[i + 1]) in _GUESTS
+                and not layer.has_hooks()
+                and not guest.has_hooks()
+            ):
+                x = layer.forward_act(x, guest.row)  # type: ignore[attr-defined]
+                fused = True
+            else:
+                x = layer(x)
+        return x
+
+
+class ModuleList(_Numbered):
+    """A list of modules that are found by `parameters()` and the like; not callable."""
+
+    def __init__(self, modules: Mapping[str, Module] | Iterable[Module] = ()) -> None:
+        super().__init__(modules)
+
+    def extend(self, modules: Iterable[Module]) -> Self:
+        """Adds modules at the end; returns the list."""
+        for module in modules:
+            self.append(module)
+        return self
+
+
+class Residual(Module):
+    """activation(body(x) + shortcut(x)) (He et al., 2016).
+
+    Parameters
+    ----------
+    body : Module
+    shortcut : Module, optional
+        The identity unless given.
+    activation : str, Module or class, optional
+        None: the sum as it is.
+    """
+
+    def __init__(
+        self, body: Module, shortcut: Module | None = None, activation: Any = None
+    ) -> None:
+        for name, module in (("body", body), ("shortcut", shortcut)):
+            if not isinstance(module, Module) and (name == "body" or module is not None):
+                raise TypeError(f"Residual: {name} must be a Module, got {type(module).__name__}")
+        self.body = body
+        self.shortcut = shortcut
+        self.activation = None if activation is None else make(activation)
+
+    def forward(self, x: Any) -> Tensor:
+        y = self.body(x) + (x if self.shortcut is None else self.shortcut(x))
+        return y if self.activation is None else self.activation(y)
+
+    def config(self) -> dict[str, Any]:
+        return {"body": self.body, "shortcut": self.shortcut, "activation": self.activation}

@@ -1,0 +1,130 @@
+"""Convolution layer."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from .. import init
+from ..creation import empty
+from ..ops import conv2d_act, pad, pair
+from ..tensor import Tensor
+from .linear import count, start_bias
+from .module import Module, Parameter
+
+
+class Conv2d(Module):
+    """Cross-correlation of channels-last images with learned kernels: see `functional.conv2d`.
+
+    Parameters
+    ----------
+    in_channels, out_channels : int
+    kernel_size, stride, dilation : int or (int, int)
+    padding : int, (int, int), "same" or "valid"
+        "same" keeps height and width (for stride 1; an odd rest goes below and to the right).
+    groups : int
+        Must divide both numbers of channels; groups = in_channels is a depthwise convolution.
+    bias : bool
+    bias_init : float
+        What the bias starts with.
+
+    Attributes
+    ----------
+    weight : (out_channels, kh, kw, in_channels // groups)
+        Starts with He et al.'s uniform distribution for ReLU (`init.kaiming_uniform_`).
+    bias : (out_channels,) or None
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: Any,
+        stride: Any = 1,
+        padding: Any = 0,
+        dilation: Any = 1,
+        groups: int = 1,
+        bias: bool = True,
+        *,
+        bias_init: float = 0.0,
+    ) -> None:
+        self.in_channels = count("Conv2d", "in_channels", in_channels)
+        self.out_channels = count("Conv2d", "out_channels", out_channels)
+        self.groups = count("Conv2d", "groups", groups)
+        if self.in_channels % self.groups or self.out_channels % self.groups:
+            raise ValueError(
+                f"Conv2d: groups must divide in_channels and out_channels, "
+                f"got {groups}, {in_channels}, {out_channels}"
+            )
+        self.kernel_size = self._sizes("kernel_size", kernel_size, 1)
+        self.stride = self._sizes("stride", stride, 1)
+        self.dilation = self._sizes("dilation", dilation, 1)
+        self.padding = padding if isinstance(padding, str) else self._sizes("padding", padding, 0)
+        self._amount, self._rest = self._resolve_padding()
+        self.bias_init = float(bias_init)
+        shape = (self.out_channels, *self.kernel_size, self.in_channels // self.groups)
+        self.weight = Parameter(init.kaiming_uniform_(empty(shape)))
+        self.bias = start_bias("Conv2d", self.out_channels, bias, self.bias_init)
+
+    @staticmethod
+    def _sizes(name: str, value: Any, least: int) -> tuple[int, int]:
+        sizes = pair(value, "Conv2d", name)
+        if min(sizes) < least:
+            raise ValueError(f"Conv2d: {name} must be at least {least}, got {value}")
+        return sizes
+
+    def _resolve_padding(self) -> tuple[tuple[int, int], tuple[int, int]]:
+        """Padding on both sides, and what "same" needs in addition below and to the right."""
+        if not isinstance(self.padding, str):
+            return self.padding, (0, 0)
+        if self.padding == "valid":
+            return (0, 0), (0, 0)
+        if self.padding != "same":
+            raise ValueError(
+                f"Conv2d: padding must be a number, a pair, 'same' or 'valid', got {self.padding!r}"
+            )
+        if self.stride != (1, 1):
+            raise ValueError(f"Conv2d: padding='same' needs stride 1, got {self.stride}")
+        h, w = (d * (k - 1) for d, k in zip(self.dilation, self.kernel_size, strict=True))
+        return (h // 2, w // 2), (h % 2, w % 2)
+
+    def forward(self, x: Any) -> Tensor:
+        return self.forward_act(x, None)
+
+    def forward_act(self, x: Any, act: tuple[str, float, float] | None) -> Tensor:
+        """`forward` and an element-wise activation in one pass over memory; the same bits."""
+        if self._rest != (0, 0):
+            x = pad(x, (0, 0, 0, self._rest[1], 0, self._rest[0]))
+        return conv2d_act(
+            x, self.weight, self.bias, self.stride, self._amount, self.dilation, self.groups, act
+        )
+
+    def flops(self, input_shape: tuple[int, ...], output_shape: tuple[int, ...]) -> int:
+        return 2 * math.prod(output_shape) * math.prod(self.weight.shape[1:])
+
+    def config(self) -> dict[str, Any]:
+        padding = self.padding
+        return {
+            "in_channels": self.in_channels,
+            "out_channels": self.out_channels,
+            "kernel_size": list(self.kernel_size),
+            "stride": list(self.stride),
+            "padding": padding if isinstance(padding, str) else list(padding),
+            "dilation": list(self.dilation),
+            "groups": self.groups,
+            "bias": self.bias is not None,
+            "bias_init": self.bias_init,
+        }
+
+    def extra_repr(self) -> str:
+        parts = [
+            f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}",
+            f"stride={self.stride}",
+        ]
+        defaults = {"padding": (0, 0), "dilation": (1, 1), "groups": 1, "bias_init": 0.0}
+        for name, default in defaults.items():
+            if (value := getattr(self, name)) != default:
+                parts.append(f"{name}={value!r}")
+        if self.bias is None:
+            parts.append("bias=False")
+        return ", ".join(parts)

@@ -1,0 +1,128 @@
+"""What `Module.summary` returns: sizes and work of every layer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..autograd import no_grad
+from ..creation import zeros
+from ..tensor import Tensor
+from .module import Module
+
+
+@dataclass(frozen=True)
+class Row:
+    """One layer; shapes are those of one sample."""
+
+    name: str
+    kind: str
+    output_shape: tuple[int, ...]
+    parameters: int
+    flops: int
+    activation_bytes: int
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Rows in the order of execution, and totals; `str()` is a table. All figures: one sample.
+
+    FLOPs count 2 for each multiply-add of linear and convolution layers and nothing else.
+    Activation bytes are those of outputs that do not share their input's memory.
+    """
+
+    rows: list[Row]
+    parameters: int
+    trainable_parameters: int
+
+    @property
+    def flops(self) -> int:
+        """FLOPs of one forward pass."""
+        return sum(row.flops for row in self.rows)
+
+    @property
+    def activation_bytes(self) -> int:
+        """Bytes of all layers' outputs."""
+        return sum(row.activation_bytes for row in self.rows)
+
+    def __str__(self) -> str:
+        head = ["layer", "output shape", "parameters", "FLOPs", "activation bytes"]
+        body = [
+            [
+                f"{row.name} ({row.kind})" if row.name else row.kind,
+                str(row.output_shape),
+                *(f"{n:,}" for n in (row.parameters, row.flops, row.activation_bytes)),
+            ]
+            for row in self.rows
+        ]
+        total = [
+            "total", "", *(f"{n:,}" for n in (self.parameters, self.flops, self.activation_bytes))
+        ]  # fmt: skip
+        widths = [max(map(len, column)) for column in zip(head, *body, total, strict=True)]
+        rule = "-" * (sum(widths) + 2 * (len(widths) - 1))
+        lines = [_line(head, widths), rule, *(_line(row, widths) for row in body), rule]
+        lines.append(_line(total, widths))
+        frozen = self.parameters - self.trainable_parameters
+        if frozen:
+            lines.append(f"{frozen:,} of the parameters are frozen")
+        return "\n".join(lines)
+
+
+def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
+    left = [cell.ljust(width) for cell, width in zip(cells[:2], widths[:2], strict=True)]
+    right = [cell.rjust(width) for cell, width in zip(cells[2:], widths[2:], strict=True)]
+    return "  ".join([*left, *right]).rstrip()
+
+
+def summarize(model: Module, input_shape: Sequence[int]) -> Summary:
+    """See `Module.summary`."""
+    shape = tuple(input_shape)
+    if not shape or any(not isinstance(n, int | np.integer) or n < 1 for n in shape):
+        raise ValueError(f"summary: input_shape must be positive ints, got {input_shape}")
+    parameters = list(model.parameters())
+    dtype = parameters[0].dtype if parameters else "float32"
+    rows: list[Row] = []
+    counted: set[Tensor] = set()
+
+    def add_row(name: str, module: Module, args: tuple[Any, ...], output: Any) -> None:
+        own = [p for p in module.parameters(recurse=False) if p not in counted]
+        counted.update(own)
+        x, y = args[0].numpy(), output.numpy()
+        rows.append(
+            Row(
+                name,
+                type(module).__name__,
+                output.shape[1:],
+                sum(p.numel() for p in own),
+                module.flops(args[0].shape, output.shape),
+                0 if np.may_share_memory(x, y) else y.nbytes,
+            )
+        )
+
+    modes = {module: module.training for module in model.modules()}
+    handles = []
+    for name, module in model.named_modules():
+        # Containers compute nothing of their own; what is inside them has rows.
+        if not list(module.children()) or list(module.parameters(recurse=False)):
+            handles.append(
+                module.register_forward_hook(
+                    lambda m, args, output, name=name: add_row(name, m, args, output)
+                )
+            )
+    try:
+        model.eval()
+        with no_grad():
+            model(zeros((1, *shape), dtype=dtype))
+    finally:
+        for handle in handles:
+            handle.remove()
+        for module, training in modes.items():
+            module.training = training
+    return Summary(
+        rows,
+        sum(p.numel() for p in parameters),
+        sum(p.numel() for p in parameters if p.requires_grad),
+    )
