@@ -151,16 +151,17 @@ static inline void v_transpose_f64(vf64 *r)
     r[3] = _mm256_permute2f128_pd(a1, a3, 0x31);
 }
 
-/* Two factors of about half the exponent each: only the second can round. */
+/* Two factors of about half the exponent each: only the second can round. The addition leaves n
+ * plus twice the exponent bias in the low bits, as in toint. */
 static inline vf32 v_ldexp_f32(vf32 a, vf32 n)
 {
-    vi32 e = v_iadd_f32(v_toint_f32(n), v_iset1_f32(254)), half = v_ishr_f32(e, 1);
+    vi32 e = v_bits_f32(v_add_f32(n, v_set1_f32(0x1.8p23f + 254))), half = v_ishr_f32(e, 1);
     a = v_mul_f32(a, v_frombits_f32(v_ishl_f32(half, 23)));
     return v_mul_f32(a, v_frombits_f32(v_ishl_f32(v_isub_f32(e, half), 23)));
 }
 static inline vf64 v_ldexp_f64(vf64 a, vf64 n)
 {
-    vi64 e = v_iadd_f64(v_toint_f64(n), v_iset1_f64(2046)), half = v_ishr_f64(e, 1);
+    vi64 e = v_bits_f64(v_add_f64(n, v_set1_f64(0x1.8p52 + 2046))), half = v_ishr_f64(e, 1);
     a = v_mul_f64(a, v_frombits_f64(v_ishl_f64(half, 52)));
     return v_mul_f64(a, v_frombits_f64(v_ishl_f64(v_isub_f64(e, half), 52)));
 }
