@@ -91,6 +91,8 @@ core = Extension(
     ],
 )
 setup(
-    ext_modules=cythonize([core], compiler_directives={"language_level": 3}, build_dir="build/cython"),
+    ext_modules=cythonize(
+        [core], compiler_directives={"language_level": 3}, build_dir="build/cython"
+    ),
     cmdclass={"build_ext": BuildExt},
 )

@@ -1,6 +1,6 @@
 """fastnn: a fast, small, reproducible CPU deep-learning core.
 
-    import fastnn as fnn
+import fastnn as fnn
 """
 
 __version__ = "0.1.0"
@@ -17,9 +17,10 @@ from .random import get_rng_state, manual_seed, set_rng_state
 from .tensor import Tensor, from_numpy, tensor
 
 __all__ = [
-    "Tensor", "cat", "empty_cache", "from_numpy", "functional", "get_num_threads", "get_rng_state",
-    "init", "is_grad_enabled", "manual_seed", "maximum", "minimum", "models", "nn", "no_grad", "optim",
-    "pad", "set_num_threads", "set_rng_state", "show_config", "stack", "tensor", *_creation,
+    "Tensor", "Trainer", "cat", "data", "datasets", "empty_cache", "from_numpy", "functional",
+    "get_num_threads", "get_rng_state", "init", "is_grad_enabled", "manual_seed", "maximum",
+    "minimum", "models", "nn", "no_grad", "optim", "pad", "set_num_threads", "set_rng_state",
+    "show_config", "stack", "tensor", *_creation,
 ]  # fmt: skip
 
 if TYPE_CHECKING:

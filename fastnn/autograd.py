@@ -50,7 +50,7 @@ def is_grad_enabled() -> bool:
     return _mode.enabled
 
 
-class no_grad:  # noqa: N801 (PyTorch's name)
+class no_grad:
     """Context manager and decorator: operations of this thread are not recorded inside.
 
     Examples

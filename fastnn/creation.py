@@ -10,10 +10,14 @@ from . import _core
 from .random import reserve
 from .tensor import Tensor, _shape_argument, as_tensor, check_dtype
 
-__all__ = ["arange", "empty", "eye", "full", "ones", "ones_like", "rand", "randn", "zeros", "zeros_like"]
+__all__ = [
+    "arange", "empty", "eye", "full", "ones", "ones_like", "rand", "randn", "zeros", "zeros_like",
+]  # fmt: skip
 
 
-def full(size: Any, fill_value: float, dtype: Any = "float32", requires_grad: bool = False) -> Tensor:
+def full(
+    size: Any, fill_value: float, dtype: Any = "float32", requires_grad: bool = False
+) -> Tensor:
     """A Tensor filled with one value."""
     array = _core.full(_shape_argument((size,)), check_dtype(dtype, "full"), float(fill_value))
     return _finish(array, requires_grad)

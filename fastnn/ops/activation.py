@@ -61,9 +61,7 @@ def prelu(x: Any, weight: Any) -> Tensor:
     """
     x, weight = as_tensor(x, "prelu"), as_tensor(weight, "prelu", "weight")
     a, w = x._array, weight._array
-    return record(
-        "prelu", _core.prelu_fwd(a, w), (x, weight), lambda dy: _core.prelu_bwd(dy, a, w)
-    )
+    return record("prelu", _core.prelu_fwd(a, w), (x, weight), lambda dy: _core.prelu_bwd(dy, a, w))
 
 
 def maxout(x: Any, pieces: int) -> Tensor:

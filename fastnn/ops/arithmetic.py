@@ -101,7 +101,9 @@ def mul(a: Any, b: Any) -> Tensor:
     """a b."""
     a, b = _operands(a, b, "mul")
     if not isinstance(b, Tensor):
-        return record("mul", _core.binary_scalar(_MUL, a._array, b), (a,), lambda dz: (_scale(dz, b),))
+        return record(
+            "mul", _core.binary_scalar(_MUL, a._array, b), (a,), lambda dz: (_scale(dz, b),)
+        )
     if not isinstance(a, Tensor):
         return mul(b, a)
     x, y, need_a, need_b = a._array, b._array, a.requires_grad, b.requires_grad
@@ -126,7 +128,10 @@ def div(a: Any, b: Any) -> Tensor:
     if not isinstance(a, Tensor):
         z = _core.binary_scalar(_DIV, y, a, True)
         return record(
-            "div", z, (b,), lambda dz: (_scale(_core.binary(_DIV, _core.binary(_MUL, dz, z), y), -1.0),)
+            "div",
+            z,
+            (b,),
+            lambda dz: (_scale(_core.binary(_DIV, _core.binary(_MUL, dz, z), y), -1.0),),
         )
     x, need_a = a._array, a.requires_grad
     z = _core.binary(_DIV, x, y)
@@ -271,8 +276,4 @@ def astype(x: Any, dtype: Any) -> Tensor:
     y = _core.from_buffer(np.asarray(x._array).astype(name))
     if not name.startswith("float"):
         return Tensor(y)
-    return record(
-        "astype", y, (x,), lambda dy: (_core.from_buffer(np.asarray(dy).astype(before)),)
-    )
-
-
+    return record("astype", y, (x,), lambda dy: (_core.from_buffer(np.asarray(dy).astype(before)),))

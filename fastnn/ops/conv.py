@@ -79,7 +79,7 @@ def conv2d_act(
     )
     op, p0, p1 = (-1, 0.0, 0.0) if act is None else (_core.UNARY[act[0]][0], act[1], act[2])
     a, w = x._array, weight._array
-    inputs = (x, weight)
+    inputs: tuple[Tensor, ...] = (x, weight)
     b = None
     if bias is not None:
         bias = as_tensor(bias, "conv2d", "bias")

@@ -95,7 +95,9 @@ def matmul(a: Any, b: Any) -> Tensor:
         dx = _core.matmul(dz, y, False, True) if need_a else None
         if not need_b:
             return dx, None
-        if y.ndim == 2 and x.ndim > 2:  # one matrix for the whole batch: its rows are one tall matrix
+        if (
+            y.ndim == 2 and x.ndim > 2
+        ):  # one matrix for the whole batch: its rows are one tall matrix
             tall_x = x.reshape((x.size // x.shape[-1] if x.shape[-1] else 0, x.shape[-1]))
             tall_z = dz.reshape((dz.size // dz.shape[-1] if dz.shape[-1] else 0, dz.shape[-1]))
             return dx, _core.matmul(tall_x, tall_z, True, False)

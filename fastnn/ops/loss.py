@@ -48,6 +48,8 @@ def _reduce_rows(
     name: str, x: Tensor, loss: Array, dx: Array | None, denominator: float, reduction: str
 ) -> Tensor:
     """The reduced loss on the tape; dx holds each row's own gradient."""
+    if dx is None:  # x requires no gradient, so nothing is recorded and nothing will ask for it
+        dx = loss
     if reduction == "none":
         return record(name, loss, (x,), lambda dy: (_core.scale_rows(dx, dy),))
     total = _core.sum_axes(loss, 0, 1, False)

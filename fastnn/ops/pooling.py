@@ -14,7 +14,10 @@ from .shape import pad
 __all__ = ["adaptive_avg_pool2d", "avg_pool2d", "max_pool2d"]
 
 
-def _window(op: str, kernel_size: Any, stride: Any, padding: Any) -> Any:
+Pair = tuple[int, int]
+
+
+def _window(op: str, kernel_size: Any, stride: Any, padding: Any) -> tuple[Pair, Pair, Pair]:
     kernel = pair(kernel_size, op, "kernel_size")
     step = kernel if stride is None else pair(stride, op, "stride")
     return kernel, step, pair(padding, op, "padding")
@@ -44,17 +47,17 @@ def max_pool2d(x: Any, kernel_size: Any, stride: Any = None, padding: Any = 0) -
     (kh, kw), (sh, sw), (ph, pw) = window
     if kh * kw > 255 and _fits(x, window):  # the kernel's index of the winner is one byte
         if kh == 1 or kw == 1:
-            return _long_max_pool(x, kh + kw - 1, 1 if kw == 1 else 2, sh if kw == 1 else sw, ph + pw)
+            return _long_max_pool(
+                x, kh + kw - 1, 1 if kw == 1 else 2, sh if kw == 1 else sw, ph + pw
+            )
         # The maximum over rows of the maxima has the same first winner.
         return max_pool2d(max_pool2d(x, (1, kw), (1, sw), (0, pw)), (kh, 1), (sh, 1), (ph, 0))
     a = x._array
     y, index = _core.max_pool2d_fwd(a, *window)
-    return record(
-        "max_pool2d", y, (x,), lambda dy: (_core.max_pool2d_bwd(dy, index, a, *window),)
-    )
+    return record("max_pool2d", y, (x,), lambda dy: (_core.max_pool2d_bwd(dy, index, a, *window),))
 
 
-def _fits(x: Tensor, window: Any) -> bool:
+def _fits(x: Tensor, window: tuple[Pair, Pair, Pair]) -> bool:
     """Whether the window is legal for x; if not, the bridge says what is wrong."""
     kernel, stride, padding = window
     return x.ndim == 4 and all(

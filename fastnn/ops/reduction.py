@@ -124,5 +124,3 @@ def move_last(x: Tensor, axis: int) -> Tensor:
     axes = list(range(x.ndim))
     axes[axis], axes[-1] = axes[-1], axes[axis]
     return permute(x, axes)
-
-
