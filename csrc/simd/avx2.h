@@ -166,9 +166,12 @@ static inline vf64 v_ldexp_f64(vf64 a, vf64 n)
     return v_mul_f64(a, v_frombits_f64(v_ishl_f64(v_isub_f64(e, half), 52)));
 }
 
-/* Lanes from and to bytes. */
 static inline vm32 v_mor_f32(vm32 a, vm32 b) { return _mm256_or_ps(a, b); }
 static inline vm64 v_mor_f64(vm64 a, vm64 b) { return _mm256_or_pd(a, b); }
+static inline int v_any_f32(vm32 a) { return _mm256_movemask_ps(a) != 0; }
+static inline int v_any_f64(vm64 a) { return _mm256_movemask_pd(a) != 0; }
+
+/* Lanes from and to bytes. */
 static inline __m128i v_bytes_f32(vf32 a)
 {
     __m256i i = _mm256_cvtps_epi32(a);

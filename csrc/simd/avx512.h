@@ -126,9 +126,12 @@ static inline void v_transpose_f64(vf64 *r)
     }
 }
 
-/* Lanes from and to bytes. */
 static inline vm32 v_mor_f32(vm32 a, vm32 b) { return (vm32)(a | b); }
 static inline vm64 v_mor_f64(vm64 a, vm64 b) { return (vm64)(a | b); }
+static inline int v_any_f32(vm32 a) { return a != 0; }
+static inline int v_any_f64(vm64 a) { return a != 0; }
+
+/* Lanes from and to bytes. */
 static inline vf32 v_load_u8_f32(const uint8_t *p)
 {
     return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)p)));

@@ -16,7 +16,7 @@
  *                           (ishr is logical)
  *   toint fromint           conversion, rounding to nearest, for |a| < 2^22 (f32), 2^51 (f64)
  *   transpose(r)            the VL by VL matrix whose rows are r[0 .. VL)
- *   mor                     either mask
+ *   mor any                 either mask; is any lane of a mask set?
  *   load_u8 store_u8        lanes from and to bytes (whole numbers 0 to 255); loadn_u8 storen_u8
  *   ixor_f32 mul_even_u32   32-bit lanes: exclusive or; products of the even lanes, 64 bits wide
  *   reverse4_u32            32-bit lanes of each 128 bits in reverse order
@@ -188,6 +188,11 @@ FNN_TRANSPOSE(f64, double, vf64)
 
 #define FNN_BYTE_OPS(S, T, V, VI)                                                                \
     static inline VI v_mor_##S(VI a, VI b) { return a | b; }                                     \
+    static inline int v_any_##S(VI a)                                                            \
+    {                                                                                            \
+        vi64 b = (vi64)a;                                                                        \
+        return (b[0] | b[1]) != 0;                                                               \
+    }                                                                                            \
     static inline V v_loadn_u8_##S(const uint8_t *p, ptrdiff_t n)                                \
     {                                                                                            \
         V a = {0};                                                                               \
