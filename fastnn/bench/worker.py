@@ -8,9 +8,11 @@ time, report the time of a call), ``time`` (one round of calls), ``peak``.
 from __future__ import annotations
 
 import argparse
+import ctypes
 import importlib
 import json
 import os
+import signal
 import sys
 import time
 import traceback
@@ -31,6 +33,12 @@ def limit_cores(threads: int) -> None:
     """
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
+
+
+def end_with_parent() -> None:
+    """Have Linux kill this process when its parent ends: it may be stopped, and would stay."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
 
 
 def warm(job: Job, seconds: float) -> float:
@@ -99,6 +107,7 @@ def main(argv: list[str] | None = None) -> int:
     # Replies own the real stdout; whatever a library prints goes to stderr.
     replies = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    end_with_parent()
     limit_cores(args.threads)
     hello: Reply
     try:

@@ -4,6 +4,8 @@
 import itertools
 import os
 import re
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -237,6 +239,23 @@ def test_what_is_done_by_hand_is_compared_but_no_peer():
         row = field.measure(WORK, rounds=5, seconds=0.005)
     assert set(row.timings) == {"fastnn", "by hand", "peer"}
     assert row.best_peer == "peer" and row.ratio == pytest.approx(2.0, rel=0.5)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux kills orphans")
+def test_workers_end_with_a_parent_that_is_killed():
+    script = (
+        "import os, signal\n"
+        "from fastnn.bench.contest import Contender, Worker\n"
+        f"worker = Worker(Contender('a', 'dummy_library', {{'name': 'a'}}, {ENV}), 1)\n"
+        "print(worker.versions['pid'], flush=True)\n"
+        "os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == -9, done.stderr
+    deadline = time.monotonic() + 5
+    while Path(f"/proc/{int(done.stdout)}").exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert not Path(f"/proc/{int(done.stdout)}").exists()
 
 
 def test_no_process_is_left(tmp_path):
