@@ -1,7 +1,8 @@
 """Derive the polynomial coefficients of csrc/kernels/vmath.inc (needs mpmath).
 
-Remez exchange: find the polynomial p of a given degree that minimises max |w(x) (f(x) - p(x))| on an
-interval. Prints each coefficient rounded to its type, lowest power first, and the error that is left.
+Remez exchange: find the polynomial p of a given degree that minimises max |w(x) (f(x) - p(x))|
+on an interval. Prints each coefficient rounded to its type, lowest power first, and the error
+that is left.
 
     python tools/minimax.py
 """
