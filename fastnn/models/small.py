@@ -1,7 +1,9 @@
 """Models for small images.
 
 Every model takes `activation` as a name ("relu"), a class or a function that makes a layer, and is
-initialized for it: Kaiming for the ReLU family, Xavier for sigmoid and tanh, zero biases.
+initialized for it: Kaiming for the ReLU family, Xavier for sigmoid and tanh, zero biases. The
+weights of the last layer start small, so that the first loss is that of a guess, log(num_classes):
+larger ones start with confident wrong answers, whose gradients kill ReLU units.
 """
 
 from __future__ import annotations
@@ -11,15 +13,17 @@ from typing import Any
 
 from .. import init, nn
 
+_LOGIT_STD = 0.01
+
 
 def _finish(activation: Any, *layers: nn.Module) -> nn.Sequential:
+    """The model, initialized; its last layer gives the logits."""
     model = nn.Sequential(*layers)
     made = nn.activation.make(activation)
-    try:
-        name = nn.activation.name_of(made)
-    except ValueError:
-        return model  # a layer of the user's: the layers' own start has to do
-    init.init_model(model, name)
+    # A layer of the user's own keeps the layers' start.
+    if (name := nn.activation.name_of(made)) is not None:
+        init.init_model(model, name)
+    init.normal_(layers[-1].weight, 0.0, _LOGIT_STD)  # type: ignore[attr-defined]
     return model
 
 

@@ -139,12 +139,9 @@ def names() -> list[str]:
     return sorted(_BY_NAME)
 
 
-def name_of(activation: Module) -> str:
-    """The name under which `make` knows this kind of activation."""
-    for name, kind in _BY_NAME.items():
-        if type(activation) is kind:
-            return name
-    raise ValueError(f"activation: {type(activation).__name__} is none of {', '.join(names())}")
+def name_of(activation: Module) -> str | None:
+    """The name under which `make` knows this kind of activation, or None."""
+    return next((name for name, kind in _BY_NAME.items() if type(activation) is kind), None)
 
 
 def make(activation: str | Module | Callable[[], Module]) -> Module:
