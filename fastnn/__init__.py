@@ -12,15 +12,18 @@ from .autograd import is_grad_enabled, no_grad
 from .config import empty_cache, get_num_threads, set_num_threads, show_config
 from .creation import *  # noqa: F403
 from .creation import __all__ as _creation
+from .gradcheck import GradcheckError, gradcheck
+from .io import load, load_checkpoint, save, save_checkpoint
 from .ops import cat, maximum, minimum, pad, stack
 from .random import get_rng_state, manual_seed, set_rng_state
 from .tensor import Tensor, from_numpy, tensor
 
 __all__ = [
-    "Tensor", "Trainer", "cat", "data", "datasets", "empty_cache", "from_numpy", "functional",
-    "get_num_threads", "get_rng_state", "init", "is_grad_enabled", "manual_seed", "maximum",
-    "minimum", "models", "nn", "no_grad", "optim", "pad", "set_num_threads", "set_rng_state",
-    "show_config", "stack", "tensor", *_creation,
+    "GradcheckError", "Tensor", "Trainer", "cat", "data", "datasets", "empty_cache",
+    "from_numpy", "functional", "get_num_threads", "get_rng_state", "gradcheck", "init",
+    "is_grad_enabled", "load", "load_checkpoint", "manual_seed", "maximum", "minimum", "models",
+    "nn", "no_grad", "optim", "pad", "save", "save_checkpoint", "set_num_threads",
+    "set_rng_state", "show_config", "stack", "tensor", *_creation,
 ]  # fmt: skip
 
 if TYPE_CHECKING:
