@@ -250,6 +250,8 @@ typedef struct {
     ptrdiff_t group, units;
 } copy_job;
 
+#define RUN 64 /* bytes per step of a plain copy: memcpy of a constant size is a few moves */
+
 /* Tiles keep whole cache lines of both sides in use: T x T items pass through a buffer. */
 #define COPY(T, TILE)                                                                            \
     static void copy_##T(T *to, const T *from, ptrdiff_t n0, ptrdiff_t n1, ptrdiff_t d0,         \
@@ -257,11 +259,11 @@ typedef struct {
     {                                                                                            \
         if (d1 == 1 && s1 == 1) {                                                                \
             for (ptrdiff_t i = 0; i < n0; i++) {                                                 \
-                if (n1 >= 16)                                                                    \
-                    memcpy(to + i * d0, from + i * s0, (size_t)n1 * sizeof(T));                  \
-                else                                                                             \
-                    for (ptrdiff_t k = 0; k < n1; k++)                                           \
-                        to[i * d0 + k] = from[i * s0 + k];                                       \
+                ptrdiff_t k = 0;                                                                 \
+                for (; k + RUN / (int)sizeof(T) <= n1; k += RUN / (int)sizeof(T))                \
+                    memcpy(to + i * d0 + k, from + i * s0 + k, RUN);                             \
+                for (; k < n1; k++)                                                              \
+                    to[i * d0 + k] = from[i * s0 + k];                                           \
             }                                                                                    \
             return;                                                                              \
         }                                                                                        \
@@ -354,11 +356,15 @@ static void copy_strided(void *to, const void *from, size_t item, int ndim, cons
     for (int i = 0; i < p; i++)
         if (d->n[i] > 1 && (d->n[p] == 1 || size_of(d->b[i]) < size_of(d->b[p])))
             swap_dims(d, i, p);
-    j.b1 = min_size(d->n[q], 128);
-    j.b0 = min_size(d->n[p], CHUNK / j.b1);
-    if (d->a[q] != 1 || d->b[p] != 1 || d->n[p] < 128) /* no tiles: long rows */
-        j.b1 = min_size(d->n[q], CHUNK / min_size(j.b0, 128));
-    j.b0 = min_size(d->n[p], 1 + CHUNK / j.b1);
+    if (d->a[q] == 1 && d->b[p] == 1 && d->b[q] != 1) { /* tiles: square blocks */
+        j.b1 = min_size(d->n[q], 128);
+        j.b0 = min_size(d->n[p], CHUNK / j.b1);
+        j.b1 = min_size(d->n[q], CHUNK / j.b0);
+    }
+    else { /* whole rows */
+        j.b1 = min_size(d->n[q], CHUNK);
+        j.b0 = min_size(d->n[p], CHUNK / j.b1);
+    }
     j.k0 = cuts(d->n[p], j.b0);
     j.k1 = cuts(d->n[q], j.b1);
     j.units = total / (d->n[p] * d->n[q]) * j.k0 * j.k1;
