@@ -113,7 +113,7 @@ class Jax(Library):
         labels = jnp.asarray(d["labels"])
         if a["direction"] != BACKWARD:
             return _forward(lambda x: _loss(x, labels), [d["x"]], "loss")
-        return _backward(lambda x: _loss(x, labels), {"dx": d["x"]}, np.float32(1.0))
+        return _backward(lambda x: _loss(x, labels), {"dx": d["x"]}, np.ones((), np.float32))
 
     def sgd(self, a: Args, d: Data) -> Job:
         params = [jnp.array(p) for p in d["p"]]  # a copy: it is donated

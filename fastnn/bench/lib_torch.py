@@ -136,8 +136,9 @@ class Torch(Library):
         images = d["x"].ndim == 4
         x = self._image(d["x"]) if images else torch.from_numpy(d["x"])
         if self.tuned and images:
-            model = model.to(memory_format=torch.channels_last)
-            params = list(model.parameters())
+            for p in params:
+                if p.ndim == 4:
+                    p.data = p.data.contiguous(memory_format=torch.channels_last)
         labels = torch.from_numpy(d["labels"])
         optimizer = self._optimizer(params)
 

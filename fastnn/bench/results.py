@@ -137,7 +137,10 @@ def info_table(run: Run) -> Table:
 
 def remarks(run: Run) -> list[str]:
     """Say what is missing, broken or wrong."""
-    lines = [f"FAILED {row.work.name}: {row.failure}" for row in run.failures]
+    lines = []
+    if float(run.info.get("load at start", 0)) > 0.5 * run.info.get("cores", 1):
+        lines.append("the machine was busy with other work: repeat on a quiet one")
+    lines += [f"FAILED {row.work.name}: {row.failure}" for row in run.failures]
     lines += [f"{row.work.name}: left out {note}" for row in run.rows for note in row.notes]
     lines += [f"broken, left out: {name}: {why}" for name, why in run.broken.items()]
     lines += [f"not installed, skipped: {name} ({why})" for name, why in run.absent.items()]

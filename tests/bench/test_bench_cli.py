@@ -192,6 +192,12 @@ def test_formats_agree_and_escape():
     assert [r.work.name for r in run.failures] == ["matmul 2×2×2"]
 
 
+def test_a_busy_machine_is_told():
+    for load, told in (("0.2", False), ("1.9", True)):
+        run = results.Run({"cores": 2, "load at start": load})
+        assert any("busy" in line for line in results.remarks(run)) == told
+
+
 def test_machine():
     info = machine.describe(2)
     assert info["threads"] == 2 and info["cpu"] and info["date"].endswith("UTC")
