@@ -1,4 +1,4 @@
-"""Bad input: an exception of the right type that names the argument, what was expected, what came."""
+"""Bad input: the right exception, naming the argument, what was expected and what came."""
 
 import numpy as np
 import pytest
@@ -91,7 +91,8 @@ ROWS = [
      r"label_smoothing must be in \[0, 1\]"),
     (lambda: F.cross_entropy(f32(2, 3), LABELS, reduction="avg"), ValueError,
      "reduction must be 'mean', 'sum' or 'none', got 'avg'"),
-    (lambda: F.cross_entropy(f32(2, 3), LABELS, weight=f32(2)), ValueError, "weight must have shape"),
+    (lambda: F.cross_entropy(f32(2, 3), LABELS, weight=f32(2)), ValueError,
+     "weight must have shape"),
     (lambda: F.cross_entropy(f32(2, 3), LABELS, weight=-f32(3)), ValueError, "not negative"),
     (lambda: F.nll_loss(f32(2, 3), np.array([0, 3])), ValueError, "label 3 at index 1"),
     (lambda: F.nll_loss(f32(0, 3), LABELS[:0]), ValueError, "N > 0"),

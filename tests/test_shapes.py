@@ -57,7 +57,9 @@ def test_conv2d(data):
         assume(edge + 2 * pad >= dil * (kern - 1) + 1)
     rng = np.random.default_rng(draw(st.integers(0, 99)))
     arrays = [
-        rng.normal(size=(n, h, w, c)), rng.normal(size=(k, *kernel, c // groups)), rng.normal(size=k)
+        rng.normal(size=(n, h, w, c)),
+        rng.normal(size=(k, *kernel, c // groups)),
+        rng.normal(size=k),
     ]  # fmt: skip
     options = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
     check(
