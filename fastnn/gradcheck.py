@@ -233,8 +233,8 @@ class _Check:
         for shrink in _SHRINK[1:]:
             step = self.eps * shrink
             numeric, smaller = self.difference(name, tensor, direction, step)
-            noise = 4 * self.noise / shrink
-            if smaller <= max(2 * shrink * gap, noise) and noise < self.rtol * abs(numeric):
+            noise, allowed = 4 * self.noise / shrink, self.rtol * abs(numeric)
+            if smaller <= max(min(2 * shrink * gap, allowed), noise) and noise < allowed:
                 self.report.kinks.append(f"{name}: passed a kink with the step {step:g}")
                 return numeric, ""
         return first, f"slopes to the left and right differ by {gap:.3g} at the step {self.eps:g}"

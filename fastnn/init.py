@@ -131,7 +131,8 @@ def init_model(model: Module, activation: str, bias: float = 0.0) -> Module:
     """Redraws every weight of a model for its activation, and sets every bias; returns the model.
 
     Weights of Linear, Conv2d and Maxout: Xavier uniform for sigmoid, tanh, identity and maxout,
-    Kaiming uniform for the others, each with the activation's gain. Slopes of PReLU are left alone.
+    Kaiming uniform for the others, each with the activation's gain; for sigmoid 4, because its slope
+    at 0 is 1/4 (Glorot and Bengio, 2010). Slopes of PReLU are left alone.
 
     Parameters
     ----------
@@ -141,7 +142,7 @@ def init_model(model: Module, activation: str, bias: float = 0.0) -> Module:
     bias : float
         A small positive one (0.01) keeps ReLU units alive at the start.
     """
-    gain = calculate_gain(activation)
+    gain = 4.0 if activation == "sigmoid" else calculate_gain(activation)
     for module in model.modules():
         weight = getattr(module, "weight", None)
         if not isinstance(weight, Tensor) or weight.ndim < 2:

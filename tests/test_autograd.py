@@ -1,0 +1,264 @@
+"""The tape: sharing, accumulation, broadcasting, hooks, modes, errors, memory."""
+
+import threading
+
+import numpy as np
+import pytest
+
+import fastnn as fnn
+from fastnn import _core
+
+
+def leaf(*values: float, dtype: str = "float64") -> fnn.Tensor:
+    return fnn.tensor(list(values), dtype=dtype, requires_grad=True)
+
+
+def test_shared_subexpression_counts_every_use():
+    x = leaf(2.0, -3.0)
+    y = x * x
+    (y * y + y).sum().backward()  # x^4 + x^2
+    np.testing.assert_allclose(x.grad.numpy(), [4 * 8 + 4, -4 * 27 - 6])
+
+
+def test_diamond_with_long_and_short_branch():
+    x = leaf(0.5)
+    deep = x
+    for _ in range(20):
+        deep = deep * 1.5
+    (deep * x).backward()
+    np.testing.assert_allclose(x.grad.numpy(), [2 * 0.5 * 1.5**20])
+
+
+def test_same_tensor_as_both_operands():
+    x = leaf(3.0)
+    (x - x).backward()
+    assert x.grad.item() == 0.0
+    y = leaf(3.0)
+    (y / y + y @ y).backward()
+    assert y.grad.item() == 6.0
+
+
+def test_grad_accumulates_until_none():
+    x = leaf(1.0, 2.0)
+    (x * 3).sum().backward()
+    (x * 4).sum().backward()
+    assert x.grad.tolist() == [7.0, 7.0]
+    x.grad = None
+    (x * 4).sum().backward()
+    assert x.grad.tolist() == [4.0, 4.0]
+
+
+def test_accumulating_does_not_change_other_gradients():
+    a, b = leaf(1.0), leaf(2.0)
+    (a + b).backward()  # the same array arrives at both
+    (a * 5).backward()
+    assert (a.grad.item(), b.grad.item()) == (6.0, 1.0)
+
+
+def test_gradient_given_by_the_caller_is_not_kept():
+    x = leaf(1.0, 2.0)
+    weights = np.array([1.0, 10.0])
+    (x + 0).backward(weights)
+    x.grad.zero_()
+    assert weights.tolist() == [1.0, 10.0]
+
+
+@pytest.mark.parametrize(
+    ("shape_a", "shape_b"), [((3, 1), (1, 4)), ((4,), (2, 3, 4)), ((), (2, 2)), ((2, 1, 3), (5, 1))]
+)
+def test_broadcast_gradients_are_sums(shape_a, shape_b):
+    rng = np.random.default_rng(1)
+    a = fnn.tensor(rng.standard_normal(shape_a), requires_grad=True)
+    b = fnn.tensor(rng.standard_normal(shape_b), requires_grad=True)
+    z = a * b
+    weights = rng.standard_normal(z.shape)
+    z.backward(weights)
+    full_a = np.broadcast_to(b.numpy(), z.shape) * weights
+    full_b = np.broadcast_to(a.numpy(), z.shape) * weights
+    np.testing.assert_allclose(a.grad.numpy(), _sum_to(full_a, shape_a), rtol=1e-12)
+    np.testing.assert_allclose(b.grad.numpy(), _sum_to(full_b, shape_b), rtol=1e-12)
+
+
+def _sum_to(full: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    full = full.sum(tuple(range(full.ndim - len(shape))))
+    axes = tuple(i for i, n in enumerate(shape) if n == 1)
+    return full.sum(axes, keepdims=True) if axes else full
+
+
+def test_no_gradient_where_none_is_required():
+    x, constant = leaf(1.0), fnn.tensor([2.0], dtype="float64")
+    (x * constant).backward()
+    assert constant.grad is None
+    assert x.grad.item() == 2.0
+
+
+def test_no_grad_nests_decorates_and_is_per_thread():
+    x = leaf(1.0)
+    with fnn.no_grad():
+        with fnn.no_grad():
+            pass
+        assert not fnn.is_grad_enabled()
+        assert not (x * 2).requires_grad
+        seen = []
+        thread = threading.Thread(target=lambda: seen.append((x * 2).requires_grad))
+        thread.start()
+        thread.join()
+        assert seen == [True]
+    assert fnn.is_grad_enabled()
+
+    @fnn.no_grad()
+    def double(t):
+        return t * 2
+
+    assert not double(x).requires_grad
+    with pytest.raises(ZeroDivisionError), fnn.no_grad():
+        raise ZeroDivisionError
+    assert fnn.is_grad_enabled()
+
+
+def test_detach_shares_memory_and_stops_gradients():
+    x = leaf(1.0, 2.0)
+    y = x.detach()
+    assert not y.requires_grad
+    assert np.shares_memory(x.numpy(), y.numpy())
+    (x * y).sum().backward()
+    assert x.grad.tolist() == [1.0, 2.0]
+
+
+def test_leaf_hook_sees_and_replaces_the_gradient():
+    x = leaf(1.0, 2.0)
+    seen = []
+    handle = x.register_hook(lambda g: seen.append(g.tolist()))
+    x.register_hook(lambda g: g * 10)
+    (x * x).sum().backward()
+    assert seen == [[2.0, 4.0]]
+    assert x.grad.tolist() == [20.0, 40.0]
+    handle.remove()
+    handle.remove()
+    x.sum().backward()
+    assert len(seen) == 1
+
+
+def test_hook_on_an_inner_tensor_sees_the_whole_gradient_once():
+    x = leaf(2.0)
+    y = x * 3
+    seen = []
+    y.register_hook(lambda g: seen.append(g.item()))
+    y.register_hook(lambda g: g * 0.5)
+    (y + y * y).backward()  # dy = 1 + 2 y = 13
+    assert seen == [13.0]
+    assert x.grad.item() == 13 * 0.5 * 3
+
+
+def test_hooks_check_what_they_get_and_return():
+    x = leaf(1.0, 2.0)
+    with pytest.raises(TypeError, match="callable"):
+        x.register_hook(3)
+    with pytest.raises(RuntimeError, match="does not require"):
+        x.detach().register_hook(print)
+    x.register_hook(lambda g: fnn.zeros(3, dtype="float64"))
+    with pytest.raises(ValueError, match=r"shape \(2,\), got \(3,\)"):
+        x.sum().backward()
+
+
+def test_second_backward_needs_retain_graph():
+    x = leaf(3.0)
+    y = x * x
+    y.backward(retain_graph=True)
+    y.backward()
+    assert x.grad.item() == 12.0
+    with pytest.raises(RuntimeError, match=r"graph of mul was freed.*retain_graph"):
+        y.backward()
+
+
+def test_modifying_an_input_after_use_is_an_error():
+    x = leaf(1.0, 2.0)
+    y = (x * x).sum()
+    with fnn.no_grad():
+        x.fill_(5.0)
+    with pytest.raises(RuntimeError, match="input of mul was modified in place"):
+        y.backward()
+    assert x.grad is None
+
+
+def test_in_place_needs_no_grad_for_leaves():
+    x = leaf(1.0)
+    for change in (lambda: x.zero_(), lambda: x.__setitem__(0, 1.0), lambda: x.copy_(x.numpy())):
+        with pytest.raises(RuntimeError, match="no_grad"):
+            change()
+
+
+def test_backward_checks_its_argument():
+    x = leaf(1.0, 2.0)
+    with pytest.raises(RuntimeError, match=r"gradient is needed for a tensor of shape \(2,\)"):
+        (x * 2).backward()
+    with pytest.raises(ValueError, match=r"shape \(2,\), got \(3,\)"):
+        (x * 2).backward(np.zeros(3))
+    with pytest.raises(TypeError, match="float64, got float32"):
+        (x * 2).backward(np.zeros(2, np.float32))
+    with pytest.raises(RuntimeError, match="not computed from any"):
+        fnn.ones(1).backward()
+
+
+def test_requires_grad_is_for_float_leaves():
+    with pytest.raises(TypeError, match="int64"):
+        fnn.tensor([1, 2], requires_grad=True)
+    y = leaf(1.0) * 2
+    with pytest.raises(RuntimeError, match="leaves"):
+        y.requires_grad_(False)
+
+
+def test_memory_is_freed_as_backward_proceeds():
+    size, depth = 1 << 18, 12
+    x = fnn.zeros(size, requires_grad=True)
+    bytes_each = 4 * size
+    y = x
+    for _ in range(depth):
+        y = y.sigmoid()
+    held = _core.memory_stats()["in_use"]
+    loss = y.sum()
+    del y
+    peaks = []
+    x.register_hook(lambda g: peaks.append(_core.memory_stats()["in_use"]))
+    loss.backward()
+    # When the gradient arrives at x, the outputs of all the layers are gone.
+    assert peaks[0] <= held - (depth - 3) * bytes_each
+    del loss
+    assert _core.memory_stats()["in_use"] <= held - (depth - 1) * bytes_each
+
+
+def test_a_dropped_graph_is_freed_without_backward():
+    x = fnn.zeros(1 << 18, requires_grad=True)
+    before = _core.memory_stats()["in_use"]
+    y = x.sigmoid().sigmoid().tanh()
+    assert _core.memory_stats()["in_use"] > before
+    del y
+    assert _core.memory_stats()["in_use"] == before
+
+
+def test_a_deep_graph_does_not_overflow_the_stack():
+    x = leaf(1.0)
+    y = x
+    for _ in range(20_000):
+        y = y + 1.0
+    y.backward()
+    assert x.grad.item() == 1.0
+    del y
+
+
+def test_threads_have_graphs_of_their_own():
+    results = {}
+
+    def work(i: int) -> None:
+        x = fnn.tensor([float(i)], requires_grad=True)
+        for _ in range(50):
+            x.grad = None
+            (x * x * x).sum().backward()
+        results[i] = x.grad.item()
+
+    threads = [threading.Thread(target=work, args=(i,)) for i in range(1, 4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert results == {i: 3.0 * i * i for i in range(1, 4)}
