@@ -14,8 +14,8 @@
  * the exponential's kind. */
 static const double unary_cost[FNN_UNARY_COUNT] = {
     [FNN_UNARY_relu] = 0.08,  [FNN_UNARY_leaky_relu] = 0.08, [FNN_UNARY_neg] = 0.08,
-    [FNN_UNARY_abs] = 0.08,   [FNN_UNARY_square] = 0.08,     [FNN_UNARY_scale] = 0.08,
-    [FNN_UNARY_shift] = 0.08, [FNN_UNARY_clip] = 0.08,       [FNN_UNARY_sqrt] = 0.15,
+    [FNN_UNARY_abs] = 0.08,   [FNN_UNARY_square] = 0.08,     [FNN_UNARY_clip] = 0.08,
+    [FNN_UNARY_sqrt] = 0.15,
 };
 static const double binary_cost[FNN_BINARY_COUNT] = {[FNN_BINARY_pow] = 5.0};
 
