@@ -56,7 +56,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the suite. Return 0, 1 if ours is wrong or broken, or 2 for a usage error."""
+    """Run the suite and return the exit code.
+
+    0; 1 if ours is wrong or broken, or if the run was interrupted (what was measured until then
+    is shown and saved); 2 for a usage error.
+    """
     try:
         works, asked = _select(args.only, args.quick)
         threads = _threads(args.threads)
@@ -76,7 +80,7 @@ def run(args: argparse.Namespace) -> int:
         return 1
     show(found)
     save(found, args)
-    return 1 if found.failures else 0
+    return 1 if found.failures or "interrupted" in found.info else 0
 
 
 def bench(
@@ -99,13 +103,20 @@ def bench(
         for name, rate in machine.copy_bandwidth(threads).items():
             info[f"memory {name}, GB/s"] = round(rate * 1e-9, 1)
         found = results.Run(info, absent=field.absent, broken=field.broken)
+        if results.busy(found):
+            _progress(results.BUSY + "\n")
         total = len(works) + len(asked)
-        for i, work in enumerate(works, 1):
-            _progress(f"[{i}/{total}] {work.name}")
-            found.rows.append(field.measure(work, rounds, seconds))
-        if asked:
-            _progress(f"[{total}/{total}] ReLU against sigmoid in a training step")
-            found.question = among_ourselves(asked, field, rounds, seconds)
+        try:
+            for i, work in enumerate(works, 1):
+                _progress(f"[{i}/{total}] {work.name} …")
+                row = field.measure(work, rounds, seconds)
+                found.rows.append(row)
+                _progress(f"[{i}/{total}] {results.one_line(row)}\n")
+            if asked:
+                _progress(f"[{total}/{total}] ReLU against sigmoid in a training step …")
+                found.question = among_ourselves(asked, field, rounds, seconds)
+        except KeyboardInterrupt:
+            info["interrupted"] = f"after {len(found.rows)} of {total} workloads"
         _progress("")
     return found
 
@@ -191,10 +202,11 @@ def _check_folders(*paths: str | None) -> None:
 
 
 def _progress(text: str) -> None:
+    """Rewrite the terminal's last line; where there is no terminal, only whole lines are shown."""
     if sys.stderr.isatty():
         print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
-    elif text:
-        print(text, file=sys.stderr, flush=True)
+    elif text.endswith("\n"):
+        print(text, end="", file=sys.stderr, flush=True)
 
 
 def main() -> int:

@@ -12,6 +12,8 @@ from fastnn.report import Page
 from .contest import OURS, Row
 from .workloads import IN_CACHE
 
+BUSY = "the machine was busy with other work, so the figures mean little: repeat on a quiet one"
+
 Table = tuple[list[str], list[list[str]]]
 
 HOW = (
@@ -78,6 +80,16 @@ def row_cells(row: Row, peers: list[str]) -> list[str]:
     return cells
 
 
+def one_line(row: Row) -> str:
+    """Return a row's result for the progress display."""
+    if row.failure:
+        return f"{row.work.name}: FAILED: {row.failure}"
+    ours = f"{row.work.name}: {milliseconds(row.timings[OURS.name].median)} ms"
+    if row.ratio is None:
+        return ours
+    return f"{ours}, {row.ratio:.2f}× {row.best_peer} {row.verdict}".rstrip()
+
+
 def headers(peers: list[str]) -> list[str]:
     return ["workload", "fastnn, ms", "speed", *(f"{p}, ms" for p in peers),
             "best peer / ours", "target", ""]  # fmt: skip
@@ -135,11 +147,14 @@ def info_table(run: Run) -> Table:
     return ["", ""], [[str(k), str(v)] for k, v in run.info.items() if v is not None]
 
 
+def busy(run: Run) -> bool:
+    """Say whether other work kept the cores busy when the run began."""
+    return float(run.info.get("load at start", 0)) > 0.5 * run.info.get("cores", 1)
+
+
 def remarks(run: Run) -> list[str]:
     """Say what is missing, broken or wrong."""
-    lines = []
-    if float(run.info.get("load at start", 0)) > 0.5 * run.info.get("cores", 1):
-        lines.append("the machine was busy with other work: repeat on a quiet one")
+    lines = [BUSY] if busy(run) else []
     lines += [f"FAILED {row.work.name}: {row.failure}" for row in run.failures]
     lines += [f"{row.work.name}: left out {note}" for row in run.rows for note in row.notes]
     lines += [f"broken, left out: {name}: {why}" for name, why in run.broken.items()]
@@ -235,13 +250,15 @@ def as_html(run: Run, command: str) -> str:
     for line in remarks(run):
         page.text(line)
     _cost_chart(run, page)
-    timed = [r for r in run.rows if r.ratio is not None]
-    if timed:
+    for group in dict.fromkeys(r.work.group for r in run.rows):
+        timed = [r for r in run.rows if r.work.group == group and r.ratio is not None]
+        if not timed:
+            continue
         page.bar_chart(
             [f"{r.work.name} ({r.best_peer})" for r in timed],
             {"best peer / fastnn": [r.ratio or 0.0 for r in timed],
              "target": [r.work.target if r.work.target else float("nan") for r in timed]},
-            "Against the best peer", "time of the best peer / time of fastnn", "{:.2f}",
+            f"Against the best peer: {group}", "time of the best peer / time of fastnn", "{:.2f}",
         )  # fmt: skip
     for title, (head, body) in sections(run):
         page.heading(title)

@@ -71,7 +71,8 @@ def test_a_run_prints_and_writes_everything(dummies, tmp_path, capsys):
     args = parse("--quick", "--only", r"^matmul 512", "--threads", "1", "--json", str(files[0]),
                  "--html", str(files[1]), "--markdown", str(files[2]))  # fmt: skip
     assert cli.run(args) == 0
-    out = capsys.readouterr().out
+    out, progress = capsys.readouterr()
+    assert "[1/1] matmul 512×512×512: " in progress and "× there " in progress
     assert "matmul 512×512×512" in out and "best peer / ours" in out
     assert "not installed, skipped: gone" in out
     saved = json.loads(files[0].read_text(encoding="utf-8"))
@@ -94,6 +95,22 @@ def test_a_mismatch_exits_with_1(dummies, capsys):
     assert cli.run(parse("--quick", "--only", "^matmul 512")) == 1
     out = capsys.readouterr().out
     assert "FAILED matmul 512×512×512: against there: c differs by 1" in out
+
+
+def test_an_interrupted_run_shows_what_it_has(dummies, monkeypatch, capsys):
+    dummies()
+    measure, calls = cli.Field.measure, []
+
+    def interrupted(self, *args):
+        calls.append(args)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return measure(self, *args)
+
+    monkeypatch.setattr(cli.Field, "measure", interrupted)
+    assert cli.run(parse("--quick", "--only", "^matmul")) == 1
+    out = capsys.readouterr().out
+    assert "interrupted: after 1 of 2 workloads" in out and "matmul 512×512×512" in out
 
 
 def test_ours_that_cannot_start_exits_with_1(monkeypatch, capsys):
