@@ -136,8 +136,8 @@ class Maxout(Module):
 class Identity(Module):
     """Returns its input."""
 
-    def forward(self, x: Any) -> Any:
-        return x
+    def forward(self, x: Any) -> Tensor:
+        return as_tensor(x, "Identity")
 
 
 class Flatten(Module):

@@ -1,0 +1,295 @@
+"""Layers against plain NumPy, their configurations and their errors."""
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+
+import fastnn as fnn
+from fastnn import nn
+from fastnn.gradcheck import gradcheck
+
+RNG = np.random.default_rng(7)
+
+
+def conv_numpy(x, w, b, stride, padding, dilation, groups):
+    """Seven loops' worth of definition, for small shapes."""
+    (sh, sw), (ph, pw), (dh, dw) = stride, padding, dilation
+    x = np.pad(x, ((0, 0), (ph, ph), (pw, pw), (0, 0)))
+    n, h, width, _ = x.shape
+    k, r, s, c = w.shape
+    oh, ow = (h - dh * (r - 1) - 1) // sh + 1, (width - dw * (s - 1) - 1) // sw + 1
+    y = np.zeros((n, oh, ow, k), x.dtype)
+    for i, j, q in itertools.product(range(oh), range(ow), range(k)):
+        g = q // (k // groups)
+        rows = slice(i * sh, i * sh + dh * (r - 1) + 1, dh)
+        columns = slice(j * sw, j * sw + dw * (s - 1) + 1, dw)
+        patch = x[:, rows, columns, g * c : (g + 1) * c]
+        y[:, i, j, q] = (patch * w[q]).sum((1, 2, 3)) + b[q]
+    return y
+
+
+def test_linear():
+    layer = nn.Linear(5, 3, bias_init=0.5)
+    x = RNG.standard_normal((2, 4, 5)).astype(np.float32)
+    assert layer.bias.tolist() == [0.5] * 3
+    np.testing.assert_allclose(
+        layer(x).numpy(), x @ layer.weight.numpy().T + 0.5, rtol=1e-5, atol=1e-6
+    )
+    assert nn.Linear(5, 3, bias=False).bias is None
+    with pytest.raises(ValueError, match="5 input features, x has 6"):
+        layer(np.zeros((2, 6), np.float32))
+    with pytest.raises(TypeError, match="float64"):
+        layer(np.zeros((2, 5)))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"stride": 2, "padding": (1, 0)},
+        {"padding": "same"},
+        {"padding": "valid", "stride": (2, 1)},
+        {"padding": "same", "dilation": 2, "bias": False},
+        {"groups": 2, "padding": 1},
+        {"groups": 4, "padding": 1, "dilation": (1, 2)},
+    ],
+)
+def test_conv2d(options):
+    layer = nn.Conv2d(4, 8, 3, **options).double()
+    x = RNG.standard_normal((2, 8, 7, 4))
+    padding = options.get("padding", 0)
+    if padding == "same":
+        d = options.get("dilation", 1)
+        padding = (d, d)
+    elif padding == "valid":
+        padding = 0
+    pairs = [
+        v if isinstance(v, tuple) else (v, v)
+        for v in (options.get("stride", 1), padding, options.get("dilation", 1))
+    ]
+    bias = np.zeros(8) if layer.bias is None else layer.bias.numpy()
+    expected = conv_numpy(x, layer.weight.numpy(), bias, *pairs, options.get("groups", 1))
+    np.testing.assert_allclose(layer(x).numpy(), expected, rtol=1e-10, atol=1e-12)
+    if options.get("padding") == "same":
+        assert expected.shape[:3] == x.shape[:3]
+
+
+def test_conv2d_same_with_an_even_kernel_pads_below_and_right():
+    layer = nn.Conv2d(2, 3, (2, 4), padding="same").double()
+    x = RNG.standard_normal((1, 5, 6, 2))
+    padded = np.pad(x, ((0, 0), (0, 1), (1, 2), (0, 0)))
+    expected = conv_numpy(
+        padded, layer.weight.numpy(), np.zeros(3), (1, 1), (0, 0), (1, 1), 1
+    )
+    np.testing.assert_allclose(layer(x).numpy(), expected, rtol=1e-10, atol=1e-12)
+    gradcheck(layer, x)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"in_channels": 0}, "in_channels must be at least 1"),
+        ({"groups": 3}, "groups must divide"),
+        ({"kernel_size": 0}, "kernel_size must be at least 1"),
+        ({"stride": 0}, "stride must be at least 1"),
+        ({"padding": -1}, "padding must be at least 0"),
+        ({"padding": "full"}, "'same' or 'valid', got 'full'"),
+        ({"padding": "same", "stride": 2}, "needs stride 1"),
+        ({"bias_init": math.nan}, "bias_init must be finite"),
+    ],
+)
+def test_conv2d_arguments(arguments, message):
+    defaults = {"in_channels": 4, "out_channels": 8, "kernel_size": 3}
+    with pytest.raises(ValueError, match=message):
+        nn.Conv2d(**{**defaults, **arguments})
+
+
+def test_conv2d_input_errors():
+    layer = nn.Conv2d(4, 8, 3)
+    with pytest.raises(ValueError, match="conv2d"):
+        layer(np.zeros((1, 8, 8, 3), np.float32))
+    with pytest.raises(ValueError, match="conv2d"):
+        layer(np.zeros((8, 8, 4), np.float32))
+    with pytest.raises(ValueError, match="conv2d"):
+        layer(np.zeros((1, 2, 2, 4), np.float32))
+    with pytest.raises(TypeError, match="kernel_size must be an int"):
+        nn.Conv2d(4, 8, 2.5)
+
+
+def test_pooling_layers():
+    x = RNG.standard_normal((2, 6, 6, 3))
+    windows = x.reshape(2, 3, 2, 3, 2, 3)
+    np.testing.assert_array_equal(nn.MaxPool2d(2)(x).numpy(), windows.max((2, 4)))
+    np.testing.assert_allclose(nn.AvgPool2d(2)(x).numpy(), windows.mean((2, 4)), rtol=1e-12)
+    np.testing.assert_allclose(
+        nn.AdaptiveAvgPool2d(1)(x).numpy(), x.mean((1, 2), keepdims=True), rtol=1e-12
+    )
+    np.testing.assert_allclose(
+        nn.AdaptiveAvgPool2d((3, 2))(x).numpy(),
+        x.reshape(2, 3, 2, 2, 3, 3).mean((2, 4)),
+        rtol=1e-12,
+    )
+    ones = np.ones((1, 2, 2, 1))
+    assert nn.AvgPool2d(2, 2, 1)(ones).numpy().ravel().tolist() == [0.25] * 4
+    assert nn.AvgPool2d(2, 2, 1, False)(ones).numpy().ravel().tolist() == [1.0] * 4
+    assert nn.MaxPool2d(3, 2, 1)(x).shape == (2, 3, 3, 3)
+    for wrong in (
+        lambda: nn.MaxPool2d(0), lambda: nn.MaxPool2d(2, 0), lambda: nn.AvgPool2d(2, padding=2),
+        lambda: nn.AdaptiveAvgPool2d(0),
+    ):  # fmt: skip
+        with pytest.raises(ValueError, match="Pool2d"):
+            wrong()
+
+
+FORMULAS = {"relu": lambda x: np.maximum(x, 0), "tanh": np.tanh, "identity": lambda x: x}
+FORMULAS["sigmoid"] = lambda x: 1 / (1 + np.exp(-x))
+FORMULAS["leaky_relu"] = lambda x: np.where(x > 0, x, 0.01 * x)
+FORMULAS["prelu"] = lambda x: np.where(x > 0, x, 0.25 * x)
+FORMULAS["elu"] = lambda x: np.where(x > 0, x, np.expm1(x))
+
+
+@pytest.mark.parametrize("name", nn.activation.names())
+def test_activations_by_name(name):
+    x = RNG.standard_normal((3, 7))
+    layer = nn.activation.make(name).double()
+    np.testing.assert_allclose(layer(x).numpy(), FORMULAS[name](x), rtol=1e-12, atol=1e-15)
+    assert nn.activation.name_of(layer) == name
+
+
+def test_activations_with_parameters():
+    x = RNG.standard_normal((3, 4))
+    np.testing.assert_allclose(
+        nn.LeakyReLU(0.3)(x).numpy(), np.where(x > 0, x, 0.3 * x), rtol=1e-12
+    )
+    np.testing.assert_allclose(
+        nn.ELU(0.5)(x).numpy(), np.where(x > 0, x, 0.5 * np.expm1(x)), rtol=1e-12
+    )
+    channels = nn.PReLU(4, 0.1).double()
+    with fnn.no_grad():
+        channels.weight.copy_(np.array([0.0, 1.0, -1.0, 2.0]))
+    np.testing.assert_allclose(
+        channels(x).numpy(), np.where(x > 0, x, x * [0.0, 1.0, -1.0, 2.0]), rtol=1e-12
+    )
+    for wrong in (lambda: nn.LeakyReLU(math.nan), lambda: nn.ELU(math.inf), lambda: nn.PReLU(0)):
+        with pytest.raises(ValueError, match="LeakyReLU|ELU|PReLU"):
+            wrong()
+
+
+def test_make():
+    assert isinstance(nn.activation.make(nn.Tanh), nn.Tanh)
+    relu = nn.ReLU()
+    assert nn.activation.make(relu) is relu
+    assert nn.activation.make(lambda: nn.LeakyReLU(0.2)).negative_slope == 0.2
+    assert nn.activation.name_of(nn.Linear(1, 1)) is None
+    with pytest.raises(ValueError, match=r"elu, identity, leaky_relu.*got 'gelo'"):
+        nn.activation.make("gelo")
+    for wrong in (3, None, dict):
+        with pytest.raises(TypeError, match="a name, a Module or its class"):
+            nn.activation.make(wrong)
+
+
+def test_maxout():
+    layer = nn.Maxout(5, 3, pieces=4).double()
+    x = RNG.standard_normal((6, 5))
+    pieces = (x @ layer.weight.numpy().T + layer.bias.numpy()).reshape(6, 3, 4)
+    np.testing.assert_allclose(layer(x).numpy(), pieces.max(-1), rtol=1e-12)
+    gradcheck(layer, x)
+    with pytest.raises(ValueError, match="pieces"):
+        nn.Maxout(2, 2, 0)
+
+
+def test_softmax_layers():
+    x = RNG.standard_normal((3, 4))
+    e = np.exp(x)
+    np.testing.assert_allclose(nn.Softmax()(x).numpy(), e / e.sum(1, keepdims=True), rtol=1e-12)
+    np.testing.assert_allclose(
+        nn.LogSoftmax(0)(x).numpy(), x - np.log(e.sum(0, keepdims=True)), rtol=1e-12
+    )
+
+
+def test_dropout_looks_at_the_mode():
+    layer = nn.Dropout(0.25)
+    x = fnn.ones(100, 100, requires_grad=True)
+    y = layer(x)
+    values = np.unique(y.numpy())
+    np.testing.assert_allclose(values, [0, 4 / 3], rtol=1e-6)
+    assert abs((y.numpy() == 0).mean() - 0.25) < 0.02
+    y.sum().backward()
+    np.testing.assert_array_equal(x.grad.numpy(), y.numpy())
+    assert layer.eval()(x) is x
+    for p in (-0.1, 1.1, math.nan):
+        with pytest.raises(ValueError, match=r"Dropout: p must be in \[0, 1\]"):
+            nn.Dropout(p)
+
+
+def test_flatten_identity_input():
+    x = fnn.randn(2, 3, 4, 5)
+    assert nn.Flatten()(x).shape == (2, 60)
+    assert nn.Flatten(2)(x).shape == (2, 3, 20)
+    assert nn.Identity()(x) is x
+    assert nn.Input((3, 4, 5))(x) is x
+    with pytest.raises(ValueError, match=r"\(N, 3, 4\), got \(2, 3, 4, 5\)"):
+        nn.Input((3, 4))(x)
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+def test_losses(reduction):
+    reduce = {"mean": np.mean, "sum": np.sum, "none": lambda a: a}[reduction]
+    x, y = RNG.standard_normal((2, 6, 4))
+    t = np.array([0, 3, 1, 1, 2, 0])
+    rows = np.arange(6)
+    log_p = x - np.log(np.exp(x).sum(1, keepdims=True))
+    hinge = np.maximum(0, 1 - x[rows, t][:, None] + x)
+    hinge[rows, t] = 0
+    for loss, target, expected in (
+        (nn.CrossEntropyLoss(reduction=reduction), t, -log_p[rows, t]),
+        (nn.NLLLoss(reduction=reduction), t, -x[rows, t]),
+        (nn.MultiMarginLoss(reduction=reduction), t, hinge.sum(1) / 4),
+        (nn.MSELoss(reduction), y, (x - y) ** 2),
+        (nn.L1Loss(reduction), y, np.abs(x - y)),
+    ):
+        np.testing.assert_allclose(loss(x, target).numpy(), reduce(expected), rtol=1e-12)
+        gradcheck(lambda a, loss=loss, target=target: loss(a, target), x)
+
+
+def test_weighted_losses():
+    x, w = RNG.standard_normal((6, 4)), np.array([1.0, 0.5, 0.0, 2.0])
+    t = np.array([0, 3, 1, 1, 2, 0])
+    log_p = x - np.log(np.exp(x).sum(1, keepdims=True))
+    picked = -w[t] * log_p[np.arange(6), t]
+    loss = nn.CrossEntropyLoss(w)
+    np.testing.assert_allclose(loss(x, t).item(), picked.sum() / w[t].sum(), rtol=1e-12)
+    np.testing.assert_allclose(nn.NLLLoss(w)(log_p, t).item(), loss(x, t).item(), rtol=1e-12)
+    assert loss.config() == {"weight": w.tolist(), "reduction": "mean", "label_smoothing": 0.0}
+    smooth = nn.CrossEntropyLoss(label_smoothing=0.2)(x, t).item()
+    expected = -(0.8 * log_p[np.arange(6), t] + 0.2 * log_p.mean(1)).mean()
+    np.testing.assert_allclose(smooth, expected, rtol=1e-12)
+    for wrong in (
+        lambda: nn.CrossEntropyLoss(reduction="avg"), lambda: nn.MSELoss("all"),
+        lambda: nn.CrossEntropyLoss(label_smoothing=2), lambda: nn.MultiMarginLoss(3),
+    ):  # fmt: skip
+        with pytest.raises(ValueError, match="Loss: "):
+            wrong()
+
+
+EVERY = [
+    nn.Linear(3, 4, bias=False), nn.Linear(3, 4, bias_init=0.1), nn.Maxout(3, 4, 3),
+    nn.Conv2d(4, 8, (3, 1), (2, 1), (1, 0), 2, 4), nn.Conv2d(1, 2, 3, padding="same", bias=False),
+    nn.MaxPool2d(3, 2, 1), nn.AvgPool2d((2, 3), count_include_pad=False),
+    nn.AdaptiveAvgPool2d((2, 1)), nn.Dropout(0.3), nn.Flatten(2), nn.Identity(), nn.Input((3, 2)),
+    nn.ReLU(), nn.LeakyReLU(0.2), nn.ELU(0.7), nn.PReLU(3, 0.1), nn.Sigmoid(), nn.Tanh(),
+    nn.Softmax(0), nn.LogSoftmax(1),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("layer", EVERY, ids=repr)
+def test_config_makes_an_equal_layer(layer):
+    import json
+
+    again = type(layer).from_config(json.loads(json.dumps(layer.config())))
+    assert repr(again) == repr(layer)
+    assert again.config() == layer.config()
+    shapes = [(n, p.shape) for n, p in layer.named_parameters()]
+    assert [(n, p.shape) for n, p in again.named_parameters()] == shapes

@@ -1,0 +1,92 @@
+"""Agreement with PyTorch, where it is installed: outputs, gradients and steps of whole networks."""
+
+import numpy as np
+import pytest
+
+import fastnn as fnn
+from fastnn import models, nn, optim
+
+torch = pytest.importorskip("torch")
+F = torch.nn.functional
+
+ACTIVATIONS = {
+    "relu": F.relu,
+    "leaky_relu": F.leaky_relu,
+    "elu": F.elu,
+    "sigmoid": torch.sigmoid,
+    "tanh": torch.tanh,
+}
+
+
+def convnet(parameters, x, activation):
+    """`models.demo_convnet` in PyTorch, on our layouts."""
+    w1, b1, w2, b2, w3, b3, w4, b4 = parameters
+    h = x.permute(0, 3, 1, 2)
+    for w, b in ((w1, b1), (w2, b2)):
+        h = F.max_pool2d(activation(F.conv2d(h, w.permute(0, 3, 1, 2), b, padding=1)), 2)
+    h = h.permute(0, 2, 3, 1).flatten(1)
+    return F.linear(activation(F.linear(h, w3, b3)), w4, b4)
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_three_steps_of_training_agree(name):
+    fnn.manual_seed(0)
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((4, 28, 28, 1))
+    t = rng.integers(0, 10, 4)
+    model = models.demo_convnet(activation=name).double()
+    theirs = [torch.tensor(p.numpy().copy(), requires_grad=True) for p in model.parameters()]
+    options = {"lr": 0.05, "momentum": 0.9, "weight_decay": 1e-3, "nesterov": True}
+    ours = optim.SGD(model.parameters(), **options)
+    peer = torch.optim.SGD(theirs, **options)
+    for _ in range(3):
+        ours.zero_grad()
+        peer.zero_grad()
+        loss = nn.CrossEntropyLoss()(model(x), t)
+        peer_loss = F.cross_entropy(
+            convnet(theirs, torch.tensor(x), ACTIVATIONS[name]), torch.tensor(t)
+        )
+        loss.backward()
+        peer_loss.backward()
+        np.testing.assert_allclose(loss.item(), peer_loss.item(), rtol=1e-10)
+        for p, q in zip(model.parameters(), theirs, strict=True):
+            np.testing.assert_allclose(p.grad.numpy(), q.grad.numpy(), rtol=1e-7, atol=1e-12)
+        ours.step()
+        peer.step()
+    for p, q in zip(model.parameters(), theirs, strict=True):
+        np.testing.assert_allclose(p.numpy(), q.detach().numpy(), rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"lr": 0.1},
+        {"lr": 0.1, "momentum": 0.9},
+        {"lr": 0.1, "momentum": 0.9, "dampening": 0.3},
+        {"lr": 0.1, "momentum": 0.8, "weight_decay": 0.01},
+        {"lr": 0.1, "momentum": 0.8, "nesterov": True},
+    ],
+)
+def test_sgd_agrees(options):
+    rng = np.random.default_rng(1)
+    start = rng.standard_normal((7, 3)).astype(np.float32)
+    p = nn.Parameter(fnn.tensor(start))
+    q = torch.tensor(start, requires_grad=True)
+    ours, peer = optim.SGD([p], **options), torch.optim.SGD([q], **options)
+    for _ in range(5):
+        g = rng.standard_normal((7, 3)).astype(np.float32)
+        p.grad, q.grad = fnn.tensor(g), torch.tensor(g)
+        ours.step()
+        peer.step()
+    np.testing.assert_allclose(p.numpy(), q.detach().numpy(), rtol=2e-6, atol=1e-7)
+
+
+def test_gains_and_defaults_agree():
+    for name in ("linear", "sigmoid", "tanh", "relu", "leaky_relu"):
+        assert fnn.init.calculate_gain(name) == pytest.approx(torch.nn.init.calculate_gain(name))
+    assert fnn.init.calculate_gain("leaky_relu", 0.3) == pytest.approx(
+        torch.nn.init.calculate_gain("leaky_relu", 0.3)
+    )
+    group = {k: v for k, v in torch.optim.SGD([torch.zeros(1)]).param_groups[0].items()}
+    for name, value in optim.SGD([fnn.zeros(1)]).defaults.items():
+        assert group[name] == value
