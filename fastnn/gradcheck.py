@@ -6,8 +6,8 @@ five forward calls for each direction, whatever the size (the idea is Chainer's)
 
 A function with kinks (ReLU, max-pooling) has no slope where a difference spans one. That is seen
 from the slopes to the left and to the right: on a smooth function they approach each other as the
-step shrinks, across a kink they do not. Such a direction is tried with smaller steps, then replaced.
-It never counts as passed: every variable needs directions that agree.
+step shrinks, across a kink they do not. Such a direction is tried with smaller steps, and then
+replaced. It never counts as passed: every variable needs directions that agree.
 """
 
 from __future__ import annotations
@@ -138,9 +138,7 @@ class _Check:
         parts = list(result) if isinstance(result, tuple | list) else [result]
         for part in parts:
             if not isinstance(part, Tensor):
-                raise TypeError(
-                    f"gradcheck: fn must return Tensors, got {type(part).__name__}"
-                )
+                raise TypeError(f"gradcheck: fn must return Tensors, got {type(part).__name__}")
         floats = [part for part in parts if part._array.dtype.startswith("float")]
         if any(part._array.dtype == "float32" for part in floats):
             raise TypeError("gradcheck: fn must return float64, got float32")

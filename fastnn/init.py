@@ -131,8 +131,8 @@ def init_model(model: Module, activation: str, bias: float = 0.0) -> Module:
     """Redraws every weight of a model for its activation, and sets every bias; returns the model.
 
     Weights of Linear, Conv2d and Maxout: Xavier uniform for sigmoid, tanh, identity and maxout,
-    Kaiming uniform for the others, each with the activation's gain; for sigmoid 4, because its slope
-    at 0 is 1/4 (Glorot and Bengio, 2010). Slopes of PReLU are left alone.
+    Kaiming uniform for the others, each with the activation's gain; for sigmoid 4, because its
+    slope at 0 is 1/4 (Glorot and Bengio, 2010). Slopes of PReLU are left alone.
 
     Parameters
     ----------

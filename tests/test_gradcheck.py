@@ -104,7 +104,9 @@ def test_missing_term_fails():
 
 
 def test_missing_input_is_named_in_the_report():
-    with pytest.raises(GradcheckError, match=r"gradient of inputs\[1\] is wrong(.|\n)*analytic") as e:
+    with pytest.raises(
+        GradcheckError, match=r"gradient of inputs\[1\] is wrong(.|\n)*analytic"
+    ) as e:
         gradcheck(lambda a, b: a * b + b.detach(), [X, X + 1])
     for part in ("numeric", "relative error", "atol", "rtol"):
         assert part in str(e.value)

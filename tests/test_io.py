@@ -1,4 +1,4 @@
-"""Model files and checkpoints: round trips, equal bytes, atomic writes, broken and hostile files."""
+"""Model files and checkpoints: round trips, equal bytes, atomic writes, broken files."""
 
 import json
 import os

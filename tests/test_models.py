@@ -89,9 +89,9 @@ def test_arguments():
 def test_errors():
     with pytest.raises(ValueError, match=r"cifar_quick, demo_convnet, lenet5, mlp, got 'lenet'"):
         models.get("lenet")
-    with pytest.raises(TypeError, match="lenet5 takes .* not take 'depth'"):
+    with pytest.raises(TypeError, match=r"lenet5 takes .* not take 'depth'"):
         models.get("lenet5", depth=3)
-    with pytest.raises(ValueError, match="relu, .*got 'rellu'"):
+    with pytest.raises(ValueError, match=r"relu, .*got 'rellu'"):
         models.mlp(activation="rellu")
     with pytest.raises(ValueError, match=r"\(N, 28, 28, 1\), got \(2, 32, 32, 3\)"):
         models.lenet5()(np.zeros((2, 32, 32, 3), np.float32))

@@ -57,12 +57,12 @@ def test_wrong_dtypes_are_type_errors():
         fnn.zeros(2, dtype="float16")
     with pytest.raises(TypeError, match="NumPy array, got list"):
         fnn.from_numpy([1.0])
-    with pytest.raises(TypeError, match="got Array|got list"):
+    with pytest.raises(TypeError, match="got list"):
         fnn.Tensor([1.0])
 
 
 def test_mixed_float_dtypes_do_not_cast():
-    with pytest.raises(TypeError, match="float32.*float64"):
+    with pytest.raises(TypeError, match=r"float32.*float64"):
         fnn.ones(2) + fnn.ones(2, dtype="float64")
 
 
@@ -80,8 +80,8 @@ def test_numpy_arrays_are_welcome_on_both_sides():
 @pytest.mark.parametrize(
     "index",
     [
-        1, -1, slice(1, None), (0, 2), (slice(None), 1), (Ellipsis, -1), (None, 1), slice(None, None, 2),
-        np.array([0, 2, 2]), np.array([True, False, True]), (np.array([0, 1]), np.array([2, 0])),
+        1, -1, slice(1, None), (0, 2), (slice(None), 1), (Ellipsis, -1), (None, 1),
+        slice(None, None, 2), np.array([0, 2, 2]), np.array([True, False, True]), (np.array([0, 1]), np.array([2, 0])),
     ],
 )  # fmt: skip
 def test_indexing_is_numpys_with_gradient(index):
@@ -220,6 +220,11 @@ def test_random_stream_repeats_and_restores():
     fnn.manual_seed(5)
     np.testing.assert_array_equal(a.numpy(), fnn.randn(10).numpy())
     assert not np.array_equal(a.numpy(), fnn.randn(10).numpy())
-    for bad, error in ((-1, ValueError), (1 << 64, ValueError), (1.5, TypeError), (True, TypeError)):
+    for bad, error in (
+        (-1, ValueError),
+        (1 << 64, ValueError),
+        (1.5, TypeError),
+        (True, TypeError),
+    ):
         with pytest.raises(error, match="manual_seed"):
             fnn.manual_seed(bad)

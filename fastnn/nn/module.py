@@ -8,6 +8,7 @@ base constructor to call, and reading an attribute costs nothing extra.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
@@ -391,7 +392,7 @@ class _BackwardWatch:
         self.inputs = [a for a in self.args if isinstance(a, Tensor)]
         self.tracked = [i for i, a in enumerate(self.inputs) if a.requires_grad]
         for i in self.tracked:
-            self.inputs[i].register_hook(lambda gradient, i=i: self.arrived(i, gradient))
+            self.inputs[i].register_hook(partial(self.arrived, i))
 
     def outputs(self, output: Any) -> Any:
         """The output with hooks on its gradients, behind a border of its own."""
@@ -403,7 +404,7 @@ class _BackwardWatch:
         for i, tensor in enumerate(output):
             if isinstance(tensor, Tensor) and tensor.requires_grad:
                 marked[i] = record("module_output", tensor._array, (tensor,), lambda dy: (dy,))
-                marked[i].register_hook(lambda gradient, i=i: self.left(i, gradient))
+                marked[i].register_hook(partial(self.left, i))
         self.grad_output = [None] * len(output)
         return tuple(marked)
 

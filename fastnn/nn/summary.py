@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -107,11 +108,7 @@ def summarize(model: Module, input_shape: Sequence[int]) -> Summary:
     for name, module in model.named_modules():
         # Containers compute nothing of their own; what is inside them has rows.
         if not list(module.children()) or list(module.parameters(recurse=False)):
-            handles.append(
-                module.register_forward_hook(
-                    lambda m, args, output, name=name: add_row(name, m, args, output)
-                )
-            )
+            handles.append(module.register_forward_hook(partial(add_row, name)))
     try:
         model.eval()
         with no_grad():

@@ -136,9 +136,7 @@ def test_residual():
     expected = np.maximum(body(x).numpy() + shortcut(x).numpy(), 0)
     np.testing.assert_array_equal(nn.Residual(body, shortcut, "relu")(x).numpy(), expected)
     square = nn.Linear(3, 3)
-    np.testing.assert_array_equal(
-        nn.Residual(square)(x).numpy(), square(x).numpy() + x.numpy()
-    )
+    np.testing.assert_array_equal(nn.Residual(square)(x).numpy(), square(x).numpy() + x.numpy())
     with pytest.raises(TypeError, match="body must be a Module"):
         nn.Residual(3)
     with pytest.raises(ValueError, match="relu"):

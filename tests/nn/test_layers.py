@@ -80,9 +80,7 @@ def test_conv2d_same_with_an_even_kernel_pads_below_and_right():
     layer = nn.Conv2d(2, 3, (2, 4), padding="same").double()
     x = RNG.standard_normal((1, 5, 6, 2))
     padded = np.pad(x, ((0, 0), (0, 1), (1, 2), (0, 0)))
-    expected = conv_numpy(
-        padded, layer.weight.numpy(), np.zeros(3), (1, 1), (0, 0), (1, 1), 1
-    )
+    expected = conv_numpy(padded, layer.weight.numpy(), np.zeros(3), (1, 1), (0, 0), (1, 1), 1)
     np.testing.assert_allclose(layer(x).numpy(), expected, rtol=1e-10, atol=1e-12)
     gradcheck(layer, x)
 
@@ -173,7 +171,7 @@ def test_activations_with_parameters():
         channels(x).numpy(), np.where(x > 0, x, x * [0.0, 1.0, -1.0, 2.0]), rtol=1e-12
     )
     for wrong in (lambda: nn.LeakyReLU(math.nan), lambda: nn.ELU(math.inf), lambda: nn.PReLU(0)):
-        with pytest.raises(ValueError, match="LeakyReLU|ELU|PReLU"):
+        with pytest.raises(ValueError, match=r"LeakyReLU|ELU|PReLU"):
             wrong()
 
 

@@ -285,7 +285,13 @@ def test_summary_figures():
     net[4].train(False)
     net[0].requires_grad_(False)
     summary = net.summary((8, 8, 3))
-    assert [row.kind for row in summary.rows] == ["Conv2d", "ReLU", "MaxPool2d", "Flatten", "Linear"]
+    assert [row.kind for row in summary.rows] == [
+        "Conv2d",
+        "ReLU",
+        "MaxPool2d",
+        "Flatten",
+        "Linear",
+    ]
     assert [row.output_shape for row in summary.rows] == [
         (8, 8, 8), (8, 8, 8), (4, 4, 8), (128,), (10,)
     ]  # fmt: skip
