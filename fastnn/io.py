@@ -7,9 +7,7 @@ so that a crash leaves the old file or the new one. Equal weights give equal byt
 
 from __future__ import annotations
 
-import json
 import os
-import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -41,7 +39,7 @@ def replace_file(path: str | os.PathLike[str]) -> Iterator[Path]:
     target = Path(path)
     if not target.parent.is_dir():
         raise FileNotFoundError(f"{target.parent}: no such folder")
-    temporary = target.with_name(f".{target.name}.{secrets.token_hex(6)}.tmp")
+    temporary = target.with_name(f".{target.name}.{os.urandom(6).hex()}.tmp")
     try:
         yield temporary
         with open(temporary, "rb") as file:
@@ -285,6 +283,8 @@ def _below(prefix: str, arrays: Mapping[str, Any]) -> dict[str, Any]:
 def _write(
     op: str, path: str | os.PathLike[str], arrays: dict[str, np.ndarray[Any, Any]], content: Any
 ) -> None:
+    import json  # here and below, to keep `import fastnn` fast
+
     from safetensors.numpy import save as serialize
 
     try:
@@ -301,6 +301,8 @@ def _read(
     op: str, path: str | os.PathLike[str]
 ) -> tuple[dict[str, Any], dict[str, np.ndarray[Any, Any]]]:
     """(content of the metadata, arrays)."""
+    import json
+
     from safetensors import SafetensorError, safe_open
 
     if not Path(path).is_file():
