@@ -18,7 +18,9 @@
 #define MIN_COST_PER_THREAD 8000.0
 
 static int num_threads = 1;
+#ifdef _OPENMP
 static int initial_max = 1; /* what OpenMP would use before anyone changed it */
+#endif
 static volatile int forked = 0;
 
 static void in_child(void) { forked = 1; }
