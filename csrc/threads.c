@@ -4,8 +4,12 @@
  * Work is cut by the callers into tasks of fixed size, so that the thread count changes only who
  * computes a task, never what is computed.
  */
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE 1
+#endif
 #include "fastnn.h"
 #include <pthread.h>
+#include <time.h>
 #ifdef _OPENMP
 #include <omp.h>
 #endif
@@ -104,21 +108,60 @@ static void ftz_leave(int flags, unsigned old)
 #endif
 }
 
+#ifdef _OPENMP
+/* A region ends when its last thread does. Where another process holds a core, one of our threads is
+ * off it for 4 ms or more while the others spin: a step of 1.5 ms took 80. As results do not depend
+ * on the thread count, we compute alone for a while when that happens: `alone_for` ns, which doubles
+ * with each bad region and shrinks with each good one. docs/performance.md has the measurement. */
+#define LATE 1e6
+#define ALONE_MIN 10e6
+#define ALONE_MAX 160e6
+static _Atomic(double) alone_until, alone_for;
+
+static double now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return 1e9 * (double)t.tv_sec + (double)t.tv_nsec;
+}
+
+/* `task` is the time of one task on the fastest thread of the region. */
+static void judge_region(double start, double end, double task, ptrdiff_t count, int threads)
+{
+    if (end - start < LATE + 3.0 * task * (1.0 + (double)count / threads)) {
+        alone_for = 0.9 * alone_for;
+        return;
+    }
+    double next = 2.0 * alone_for;
+    alone_for = next < ALONE_MIN ? ALONE_MIN : next > ALONE_MAX ? ALONE_MAX : next;
+    alone_until = end + alone_for;
+}
+#endif
+
 void fnn_parallel_for(ptrdiff_t count, double cost, int flags, fnn_task task, void *ctx)
 {
     int threads = fnn_threads(cost);
     if (threads > count)
         threads = (int)count;
 #ifdef _OPENMP
-    if (threads > 1 && !omp_in_parallel()) {
-#pragma omp parallel num_threads(threads)
+    double start = threads > 1 ? now() : 0.0;
+    if (threads > 1 && start >= alone_until && !omp_in_parallel()) {
+        double fastest = 1e300;
+#pragma omp parallel num_threads(threads) reduction(min : fastest)
         {
             unsigned old = ftz_enter(flags);
+            double begin = now();
+            ptrdiff_t done = 0;
 #pragma omp for schedule(dynamic, 1) nowait
-            for (ptrdiff_t i = 0; i < count; i++)
+            for (ptrdiff_t i = 0; i < count; i++) {
                 task(ctx, i);
+                done++;
+            }
+            if (done)
+                fastest = (now() - begin) / (double)done;
             ftz_leave(flags, old);
         }
+        judge_region(start, now(), fastest, count, threads);
         return;
     }
 #endif
