@@ -1,0 +1,382 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Trainer: the loop that fits a model to data, and measures and applies it.
+
+It holds policy only: order of calls, modes, progress, where to stop. What is computed is the
+model's, the loss's and the optimizer's.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import operator
+import sys
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import functional as F
+from .autograd import no_grad
+from .data import ArrayDataset, Compose, DataLoader
+from .random import get_rng_state, manual_seed, set_rng_state
+from .tensor import Tensor, from_numpy
+
+__all__ = ["Trainer"]
+
+Transform = Callable[..., NDArray[Any]]
+Record = dict[str, float]
+Hook = Callable[["Trainer"], object]
+
+
+class Trainer:
+    """Fits a model to data, evaluates it, and predicts with it.
+
+    What a fit computes depends on the model, the data and `seed`, never on the number of threads
+    or on what was prefetched: the same call gives the same bits.
+
+    Parameters
+    ----------
+    model : nn.Module
+        Called with a batch of inputs.
+    optimizer : optim.SGD or the like
+        Of the model's parameters.
+    loss : callable, optional
+        ``loss(outputs, targets)``: a Tensor of one element, the mean over the batch. Default:
+        cross-entropy with integer labels.
+    preprocess : callable, optional
+        Applied to every batch of inputs, in training, evaluation and prediction: for example
+        ``data.Normalize``, which makes float32 of uint8 images.
+    progress : bool
+        Show a bar for each epoch, on stderr.
+    before_step, after_epoch : callable, optional
+        Called with the trainer: before each step of `fit` (to set a learning rate, say), and when
+        the record of an epoch has joined `history`.
+
+    Attributes
+    ----------
+    history : list of dict
+        One for each epoch: ``epoch, steps, loss, accuracy, seconds, images_per_second``, and with
+        validation data ``validation_loss, validation_accuracy``. Loss and accuracy are means over
+        the epoch, taken as the model changed. Accuracy is there if the targets are labels.
+    epoch, step : int
+        Epochs and steps done, over all calls of `fit`.
+    progress_made : float
+        The part of the current fit's steps that is done, from 0 to 1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastnn as fnn
+    >>> rng = np.random.default_rng(0)
+    >>> x = rng.standard_normal((256, 2), dtype=np.float32)
+    >>> y = (x.sum(axis=1) > 0).astype(np.int64)
+    >>> model = fnn.nn.Linear(2, 2)
+    >>> optimizer = fnn.optim.SGD(model.parameters(), lr=0.5)
+    >>> trainer = Trainer(model, optimizer, progress=False)
+    >>> history = trainer.fit((x, y), epochs=10, batch_size=32)
+    >>> trainer.evaluate((x, y))["accuracy"] > 0.95
+    True
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        optimizer: Any,
+        loss: Callable[[Any, Any], Tensor] | None = None,
+        *,
+        preprocess: Transform | None = None,
+        progress: bool = True,
+        before_step: Hook | None = None,
+        after_epoch: Hook | None = None,
+    ) -> None:
+        for name, value, wanted in (
+            ("model", model, "parameters"), ("model", model, "train"),
+            ("optimizer", optimizer, "step"), ("optimizer", optimizer, "zero_grad"),
+        ):  # fmt: skip
+            if not callable(getattr(value, wanted, None)):
+                raise TypeError(f"Trainer: {name} has no method {wanted}, got {_kind(value)}")
+        for name, value in (
+            ("loss", loss), ("preprocess", preprocess),
+            ("before_step", before_step), ("after_epoch", after_epoch),
+        ):  # fmt: skip
+            if value is not None and not callable(value):
+                raise TypeError(f"Trainer: {name} must be callable, got {_kind(value)}")
+        self.model = model
+        self.optimizer = optimizer
+        self.loss = F.cross_entropy if loss is None else loss
+        self.preprocess = preprocess
+        self.progress = progress
+        self.before_step = before_step
+        self.after_epoch = after_epoch
+        self.history: list[Record] = []
+        self.epoch = 0
+        self.step = 0
+        self.progress_made = 0.0
+
+    def fit(
+        self,
+        train_data: Any,
+        epochs: int,
+        batch_size: int = 64,
+        validation: Any = None,
+        seed: int = 0,
+        transform: Transform | None = None,
+    ) -> list[Record]:
+        """Train for some epochs more; a further call goes on where the last one ended.
+
+        Parameters
+        ----------
+        train_data : (inputs, targets), ArrayDataset or DataLoader
+            Shuffled anew in each epoch. A DataLoader is used as it is: its own batch size, order
+            and transform.
+        epochs : int
+            At least 1.
+        batch_size : int
+            The last batch of an epoch may be smaller.
+        validation : (inputs, targets), ArrayDataset or DataLoader, optional
+            Evaluated after each epoch.
+        seed : int
+            Non-negative; decides order, `transform` and dropout, together with the epoch.
+        transform : callable, optional
+            Augmentation, of the training batches only, before `preprocess`; see `DataLoader`.
+
+        Returns
+        -------
+        list of dict
+            The records of these epochs, which also join `history`.
+
+        Raises
+        ------
+        FloatingPointError
+            The loss is NaN or infinite. The model stays as it was before that step.
+        TypeError, ValueError
+            Arguments of the wrong kind, no data, or inputs and targets that do not fit each other
+            or the model.
+        KeyboardInterrupt
+            When interrupted; the model stays as it is after the last step and can be used.
+        """
+        epochs = _at_least_1("epochs", epochs)
+        loader, prepare = self._loader(
+            "fit", "train_data", train_data, batch_size, True, seed, transform
+        )
+        if validation is not None:
+            self._loader("fit", "validation", validation, batch_size)  # raises now, not later
+        before = len(self.history)
+        stream, training = get_rng_state(), self.model.training
+        try:
+            for i in range(epochs):
+                manual_seed(_stream_seed(loader.seed, self.epoch))
+                loader.set_epoch(self.epoch)
+                self.model.train()
+                record = self._train_epoch(loader, prepare, i, epochs)
+                if validation is not None:
+                    measured = self.evaluate(validation, loader.batch_size)
+                    record |= {f"validation_{name}": value for name, value in measured.items()}
+                self.epoch += 1
+                self.history.append(record)
+                if self.after_epoch is not None:
+                    self.after_epoch(self)
+        finally:
+            self.model.train(training)
+            set_rng_state(stream)
+        return self.history[before:]
+
+    def evaluate(self, data: Any, batch_size: int = 256) -> Record:
+        """Mean loss, and accuracy if the targets are labels, over all of `data`.
+
+        Parameters
+        ----------
+        data : (inputs, targets), ArrayDataset or DataLoader
+        batch_size : int
+
+        Returns
+        -------
+        dict
+            ``{"loss": ..., "accuracy": ...}``
+        """
+        loader, prepare = self._loader("evaluate", "data", data, batch_size)
+        mean = _Mean()
+        with self._inference():
+            for x, y in loader:
+                outputs = self.model(self._inputs("evaluate", x, prepare))
+                mean.add(self.loss(outputs, y).item(), outputs, y)
+        return mean.record()
+
+    def predict(self, x: Any, batch_size: int = 256) -> NDArray[Any]:
+        """The model's outputs for inputs x (N, ...), as a NumPy array (N, ...)."""
+        loader = DataLoader(ArrayDataset(x), batch_size, transform=self.preprocess)
+        with self._inference():
+            return np.concatenate(
+                [self.model(self._inputs("predict", part)).numpy() for (part,) in loader]
+            )
+
+    def _loader(
+        self, method: str, name: str, data: Any, batch_size: int,
+        shuffle: bool = False, seed: int = 0, transform: Transform | None = None,
+    ) -> tuple[DataLoader, Transform | None]:  # fmt: skip
+        """A loader of inputs and targets, and what is left to be done to its inputs."""
+        where = f"Trainer.{method}: {name}"
+        if isinstance(data, DataLoader):
+            if transform is not None:
+                raise ValueError(f"{where} is a DataLoader, which has its own transform")
+            loader, rest = data, self.preprocess
+        else:
+            if isinstance(data, tuple | list) and len(data) == 2:
+                data = ArrayDataset(*data)
+            if not isinstance(data, ArrayDataset):
+                got = f"{len(data)} items" if isinstance(data, tuple | list) else _kind(data)
+                raise TypeError(
+                    f"{where} must be (inputs, targets), an ArrayDataset or a DataLoader, got {got}"
+                )
+            # All of it in the loader, whose thread works ahead.
+            steps = [step for step in (transform, self.preprocess) if step is not None]
+            whole = Compose(*steps) if steps else None
+            loader = DataLoader(data, batch_size, shuffle, transform=whole, seed=seed)
+            rest = None
+        if len(loader.dataset.arrays) != 2:
+            raise ValueError(
+                f"{where} must hold inputs and targets, got {len(loader.dataset.arrays)} arrays"
+            )
+        return loader, rest
+
+    def _train_epoch(
+        self, loader: DataLoader, prepare: Transform | None, number: int, epochs: int
+    ) -> Record:
+        mean, steps, clock = _Mean(), len(loader), time.perf_counter()
+        items = len(loader.dataset)
+        if loader.drop_last:
+            items = steps * loader.batch_size
+        bar = _Bar(f"epoch {number + 1}/{epochs}", items) if self.progress else None
+        batches: Any = iter(loader)
+        with contextlib.closing(batches), bar or contextlib.nullcontext():
+            for i, (x, y) in enumerate(batches):
+                self.progress_made = (number + i / steps) / epochs
+                if self.before_step is not None:
+                    self.before_step(self)
+                loss, outputs = self._train_step(self._inputs("fit", x, prepare), y, i)
+                mean.add(loss, outputs, y)
+                if bar is not None:
+                    bar.update(len(x), mean)
+        self.progress_made = (number + 1) / epochs
+        seconds = time.perf_counter() - clock
+        return {
+            "epoch": self.epoch + 1, "steps": steps, **mean.record(), "seconds": seconds,
+            "images_per_second": mean.count / seconds,
+        }  # fmt: skip
+
+    def _train_step(self, x: Tensor, y: NDArray[Any], i: int) -> tuple[float, Tensor]:
+        self.optimizer.zero_grad()
+        outputs = self.model(x)
+        loss = self.loss(outputs, y)
+        value = float(loss.item())
+        if not math.isfinite(value):
+            raise FloatingPointError(
+                f"Trainer.fit: the loss is {value} in epoch {self.epoch + 1}, step {i + 1}; the "
+                "model is as it was before this step. Is the learning rate too large, or are "
+                "there NaNs in the data?"
+            )
+        loss.backward()
+        self.optimizer.step()
+        self.step += 1
+        return value, outputs
+
+    def _inputs(
+        self, method: str, x: NDArray[Any], prepare: Transform | None = None
+    ) -> Tensor:
+        if prepare is not None:
+            x = prepare(x)
+        if x.dtype == np.uint8:
+            raise TypeError(
+                f"Trainer.{method}: the inputs are uint8; give the trainer a preprocess that makes "
+                "floats of them, such as data.Normalize.fit(images)"
+            )
+        return from_numpy(x)
+
+    @contextlib.contextmanager
+    def _inference(self) -> Iterator[None]:
+        training = self.model.training
+        self.model.eval()
+        try:
+            with no_grad():
+                yield
+        finally:
+            self.model.train(training)
+
+
+class _Mean:
+    """Loss and accuracy over the batches so far."""
+
+    def __init__(self) -> None:
+        self.count, self.loss, self.right, self.labels = 0, 0.0, 0, True
+
+    def add(self, loss: float, outputs: Any, targets: NDArray[Any]) -> None:
+        n = len(targets)
+        self.count += n
+        self.loss += loss * n
+        if targets.dtype.kind in "iu" and outputs.ndim == 2 and targets.ndim == 1:
+            self.right += int((outputs.numpy().argmax(axis=1) == targets).sum())
+        else:
+            self.labels = False
+
+    def record(self) -> Record:
+        record = {"loss": self.loss / self.count}
+        return record | {"accuracy": self.right / self.count} if self.labels else record
+
+    def text(self) -> str:
+        return ", ".join(
+            f"accuracy {value:.1%}" if name == "accuracy" else f"{name} {value:.4f}"
+            for name, value in self.record().items()
+        )
+
+
+class _Bar:
+    """A progress bar in images, whose loss and accuracy are renewed a few times a second."""
+
+    def __init__(self, title: str, total: int) -> None:
+        from tqdm import tqdm
+
+        # A log gets a line now and then, a terminal a lively bar.
+        self._interval = 0.1 if sys.stderr is not None and sys.stderr.isatty() else 10.0
+        self._bar = tqdm(
+            total=total, desc=title, unit=" images", mininterval=self._interval, dynamic_ncols=True
+        )
+        self._left, self._renewed = total, 0.0
+
+    def update(self, n: int, mean: _Mean) -> None:
+        """Move on by n images."""
+        self._left -= n
+        now = time.perf_counter()
+        if self._left <= 0 or now - self._renewed >= self._interval:
+            self._bar.set_postfix_str(mean.text(), refresh=False)
+            self._renewed = now
+        self._bar.update(n)
+
+    def __enter__(self) -> _Bar:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._bar.close()
+
+
+def _stream_seed(seed: int, epoch: int) -> int:
+    """A seed of the random stream (dropout) for one epoch, unlike those that users choose."""
+    return int(np.random.SeedSequence(seed, spawn_key=(epoch,)).generate_state(1, np.uint64)[0])
+
+
+def _at_least_1(name: str, value: Any) -> int:
+    try:
+        if isinstance(value, bool | np.bool_):
+            raise TypeError
+        number = operator.index(value)
+    except TypeError:
+        raise TypeError(f"Trainer.fit: {name} must be an int, got {_kind(value)}") from None
+    if number < 1:
+        raise ValueError(f"Trainer.fit: {name} must be at least 1, got {number}")
+    return number
+
+
+def _kind(value: object) -> str:
+    return type(value).__name__
