@@ -1,0 +1,170 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""``fastnn train``: train a model on one of the image sets, evaluate it, save it."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .. import datasets, models, nn
+from ..config import config, set_num_threads
+from ..data import Compose, Normalize, RandomCrop, RandomHorizontalFlip
+from ..io import save
+from ..optim import SGD
+from ..random import manual_seed
+from ..train import Trainer
+from ._common import cosine_decay, output_file, real, whole, write_json
+
+_EPILOG = """examples:
+  fastnn train --data mnist_small --epochs 5
+  fastnn train --data mnist --root data/mnist --model lenet5 --save lenet5.safetensors
+  fastnn train --data cifar10 --download --model cifar_quick --activation elu --json run.json
+
+The learning rate starts at --lr and falls to 0 along half a cosine wave. What is not given depends
+on the data set:
+"""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Settings that train the usual model of a data set well."""
+
+    classes: tuple[str, ...]
+    model: str
+    epochs: int
+    batch_size: int
+    lr: float
+    weight_decay: float
+    crop: int = 0  # training images are shifted by up to so many pixels ...
+    flip: bool = False  # ... and mirrored
+
+
+_DIGITS = tuple("0123456789")
+_CLOTHES = (
+    "T-shirt/top", "trouser", "pullover", "dress", "coat",
+    "sandal", "shirt", "sneaker", "bag", "ankle boot",
+)  # fmt: skip
+_OBJECTS = (
+    "airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"
+)
+RECIPES = {
+    "mnist_small": Recipe(_DIGITS, "lenet5", 10, 32, 0.02, 5e-4, crop=2),
+    "mnist": Recipe(_DIGITS, "lenet5", 3, 32, 0.02, 5e-4),
+    "fashion_mnist": Recipe(_CLOTHES, "lenet5", 10, 32, 0.02, 5e-4, flip=True),
+    "cifar10": Recipe(_OBJECTS, "cifar_quick", 10, 64, 0.02, 1e-3, flip=True),
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of ``fastnn train``."""
+    parser.description = "Train a model on images, evaluate it on the test images, save it."
+    parser.epilog = _EPILOG + "".join(
+        f"  {name:14}--model {r.model} --epochs {r.epochs} --batch-size {r.batch_size} "
+        f"--lr {r.lr:g} --weight-decay {r.weight_decay:g}\n"
+        for name, r in RECIPES.items()
+    )
+    data = parser.add_argument_group("data")
+    data.add_argument("--data", choices=RECIPES, default="mnist_small", help="image set")
+    data.add_argument(
+        "--root", metavar="DIR", help="where its files are (default: FASTNN_DATA, ~/.cache/fastnn)"
+    )
+    data.add_argument("--download", action="store_true", help="fetch files that are missing")
+    model = parser.add_argument_group("model")
+    model.add_argument("--model", choices=models.names(), help="default: the data set's")
+    model.add_argument(
+        "--activation", choices=nn.activation.names(), default="relu", help="default: relu"
+    )
+    training = parser.add_argument_group("training")
+    training.add_argument("--epochs", type=whole(1), metavar="N")
+    training.add_argument("--batch-size", type=whole(1), metavar="N")
+    training.add_argument("--lr", type=real(True), metavar="X", help="learning rate at the start")
+    training.add_argument("--momentum", type=real(False), metavar="X", default=0.9)
+    training.add_argument("--weight-decay", type=real(False), metavar="X")
+    training.add_argument("--seed", type=whole(0), metavar="N", default=0)
+    training.add_argument("--threads", type=whole(1), metavar="N", help="default: usable cores")
+    output = parser.add_argument_group("output")
+    output.add_argument("--save", type=output_file, metavar="FILE", help="weights, safetensors")
+    output.add_argument("--json", type=output_file, metavar="FILE", help="settings and history")
+    output.add_argument("--no-progress", action="store_true", help="no progress bars")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Train, evaluate, save, report."""
+    recipe = RECIPES[args.data]
+    settings = {
+        "data": args.data,
+        "model": args.model or recipe.model,
+        "activation": args.activation,
+        "epochs": args.epochs or recipe.epochs,
+        "batch_size": args.batch_size or recipe.batch_size,
+        "lr": args.lr or recipe.lr,
+        "momentum": args.momentum,
+        "weight_decay": recipe.weight_decay if args.weight_decay is None else args.weight_decay,
+        "seed": args.seed,
+    }
+    if args.threads is not None:
+        set_num_threads(args.threads)
+    train, test = load(args.data, args.root, args.download)
+    print(
+        f"{args.data}: {len(train[0])} training and {len(test[0])} test images, "
+        f"{settings['model']} with {settings['activation']}",
+        file=sys.stderr,
+    )
+    manual_seed(args.seed)
+    model = build(settings["model"], train[0].shape[1:], len(recipe.classes), args.activation)
+    normalize = Normalize.fit(train[0])
+    augment: list[Any] = []
+    augment += [RandomCrop(train[0].shape[1:3], recipe.crop)] if recipe.crop else []
+    augment += [RandomHorizontalFlip()] if recipe.flip else []
+    optimizer = SGD(
+        model.parameters(), lr=settings["lr"], momentum=settings["momentum"],
+        weight_decay=settings["weight_decay"],
+    )  # fmt: skip
+    trainer = Trainer(
+        model, optimizer, preprocess=normalize, progress=not args.no_progress,
+        before_step=cosine_decay(optimizer),
+    )  # fmt: skip
+    start = time.perf_counter()
+    trainer.fit(
+        train, settings["epochs"], settings["batch_size"], seed=args.seed,
+        transform=Compose(*augment) if augment else None,
+    )  # fmt: skip
+    seconds = time.perf_counter() - start
+    measured = trainer.evaluate(test)
+    speed = settings["epochs"] * len(train[0]) / seconds
+    print(f"training: {seconds:.1f} s, {speed:,.0f} images/s")
+    print(f"test: loss {measured['loss']:.4f}, accuracy {measured['accuracy']:.2%}")
+    if args.save:
+        metadata = {
+            **settings, "classes": list(recipe.classes), "test_accuracy": measured["accuracy"],
+            "mean": np.atleast_1d(normalize.mean).tolist(),
+            "std": np.atleast_1d(normalize.std).tolist(),
+        }  # fmt: skip
+        save(model, args.save, metadata)
+        print(f"saved {args.save}")
+    if args.json:
+        write_json(args.json, {
+            "settings": settings, "config": config(), "history": trainer.history,
+            "test": measured, "seconds": seconds,
+        })  # fmt: skip
+        print(f"saved {args.json}")
+    return 0
+
+
+def load(name: str, root: str | None, download: bool) -> Any:
+    """(x_train, y_train), (x_test, y_test) of a data set by name."""
+    if name == "mnist_small":
+        return datasets.mnist_small()
+    return getattr(datasets, name)(root, download)
+
+
+def build(name: str, shape: tuple[int, ...], classes: int, activation: str) -> nn.Module:
+    """A model by name, for images of this shape (H, W, C)."""
+    inputs = {"in_features": math.prod(shape)} if name == "mlp" else {"in_channels": shape[-1]}
+    return models.get(name, num_classes=classes, activation=activation, **inputs)
