@@ -1,0 +1,61 @@
+"""The main job: real images in, a network that reads digits out, the same bits every time."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+import fastnn as fnn
+from fastnn import datasets
+from fastnn.data import Normalize
+from fastnn.train import Trainer
+
+
+def train(epochs, count=5000):
+    (x, y), test = datasets.mnist_small()
+    fnn.manual_seed(0)
+    model = fnn.models.demo_convnet(activation="relu")
+    optimizer = fnn.optim.SGD(model.parameters(), lr=0.02, momentum=0.9)
+    trainer = Trainer(model, optimizer, preprocess=Normalize.fit(x), progress=False)
+    trainer.fit((x[:count], y[:count]), epochs, batch_size=32)
+    return trainer, test
+
+
+def test_learns_to_read_digits():
+    trainer, test = train(epochs=5)
+    assert trainer.evaluate(test)["accuracy"] >= 0.97
+
+
+def test_saved_and_loaded_it_predicts_the_same(tmp_path):
+    trainer, (x, _) = train(epochs=1, count=640)
+    fnn.save(trainer.model, tmp_path / "a.safetensors")
+    loaded = Trainer(
+        model := fnn.load(tmp_path / "a.safetensors"),
+        fnn.optim.SGD(model.parameters(), lr=0.1),
+        preprocess=trainer.preprocess,
+    )
+    assert loaded.predict(x[:100]).tobytes() == trainer.predict(x[:100]).tobytes()
+
+
+SCRIPT = """
+import sys
+import fastnn as fnn
+from test_end_to_end import train
+trainer, _ = train(epochs=1, count=640)
+fnn.save(trainer.model, sys.argv[1])
+"""
+
+
+@pytest.mark.parametrize("target", fnn._core.runnable_targets())
+def test_one_seed_one_file(target, tmp_path):
+    files = []
+    for threads in (1, 2):
+        files.append(tmp_path / f"{threads}.safetensors")
+        subprocess.run(
+            [sys.executable, "-P", "-c", SCRIPT, str(files[-1])], check=True, cwd=tmp_path,
+            env={**os.environ, "FASTNN_NUM_THREADS": str(threads), "FASTNN_CPU": target,
+                 "PYTHONPATH": os.path.dirname(__file__)},
+        )  # fmt: skip
+    first, second = (file.read_bytes() for file in files)
+    assert first == second
