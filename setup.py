@@ -22,7 +22,7 @@ if X86:
         *("-mavx512f", "-mavx512dq", "-mavx512bw", "-mavx512vl", "-mfma"),
         "-mprefer-vector-width=512",
     ]
-COMMON = ["-std=c11", "-O3", "-ffp-contract=off", "-fno-math-errno", "-fvisibility=hidden"]
+COMMON = ["-std=c11", "-O3", "-g0", "-ffp-contract=off", "-fno-math-errno", "-fvisibility=hidden"]
 WARNINGS = ["-Wall", "-Wextra", "-Wconversion"]
 if os.environ.get("FASTNN_WERROR") == "1":
     WARNINGS.append("-Werror")
@@ -71,7 +71,7 @@ class BuildExt(build_ext):
                     extra_postargs=[*COMMON, *WARNINGS, *flags],
                 )
             ext.extra_objects.append(wanted)
-        ext.extra_compile_args = ["-O2", "-fvisibility=hidden"]
+        ext.extra_compile_args = ["-O2", "-g0", "-fvisibility=hidden"]
         ext.extra_link_args = openmp
         ext.libraries = [] if sys.platform == "darwin" else ["m", "pthread"]
         super().build_extension(ext)
