@@ -6,6 +6,7 @@ and calls one kernel. Arrays are always C-contiguous and aligned, so no kernel e
 that it did not ask for.
 """
 
+cimport cython
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
 from libc.string cimport memcpy, memset
 from cpython.buffer cimport (

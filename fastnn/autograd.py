@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import operator
 import threading
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -23,6 +24,7 @@ Backward = Callable[[Array], Sequence[Array | None]]
 _F = TypeVar("_F", bound=Callable[..., Any])
 _ADD = _core.BINARY["add"]
 _numbers = itertools.count()
+_number = operator.attrgetter("number")
 
 
 class _Mode(threading.local):
@@ -35,14 +37,14 @@ _mode = _Mode()
 class Node:
     """One operation on the tape."""
 
-    __slots__ = ("backward", "inputs", "name", "number", "version")
+    __slots__ = ("backward", "clock", "inputs", "name", "number")
 
     def __init__(self, name: str, inputs: tuple[Tensor, ...], backward: Backward) -> None:
         self.name = name
         self.inputs = inputs
         self.backward: Backward | None = backward
         self.number = next(_numbers)
-        self.version = sum([t._array.version for t in inputs])
+        self.clock = _core.clock()  # inputs that are written to later spoil the gradient
 
 
 def is_grad_enabled() -> bool:
@@ -81,22 +83,23 @@ class no_grad:
 
 def run_backward(root: Tensor, gradient: Array, retain_graph: bool) -> None:
     """Adds d root / d leaf, weighted by `gradient`, to the `.grad` of every leaf below root."""
-    incoming: dict[Any, Array] = {_key(root): gradient}
-    aliased = {root}  # leaves whose gradient array something else refers to
-    watched: dict[Any, list[Tensor]] = {}  # tensors with hooks, by key
-    leaves: dict[Tensor, None] = {}  # a dict keeps the order
-    for node in _nodes_below(root, leaves, watched):
+    nodes, leaves, watched = _below(root)
+    # Gradients gather at the node that made a tensor, or at the tensor itself if it is a leaf.
+    incoming: dict[Any, Array] = {root._node or root: gradient}
+    shared = {root}  # leaves whose gradient something else refers to, too
+    for node in nodes:
         dy = incoming.pop(node, None)
         if dy is None:
             continue
-        dy = _run_hooks(watched.get(node, ()), dy)
+        if node in watched:
+            dy = _run_hooks(watched[node], dy)
         backward, inputs = node.backward, node.inputs
         if backward is None:
             raise RuntimeError(
                 f"backward: the graph of {node.name} was freed by an earlier backward; "
                 "pass retain_graph=True to the first one"
             )
-        if node.version != sum([t._array.version for t in inputs]):
+        if node.clock != _core.clock() and any(t._array.written > node.clock for t in inputs):
             raise RuntimeError(
                 f"backward: an input of {node.name} was modified in place after it was used"
             )
@@ -106,60 +109,55 @@ def run_backward(root: Tensor, gradient: Array, retain_graph: bool) -> None:
             if dx is None or not tensor.requires_grad:
                 continue
             key = tensor._node or tensor
-            before = incoming.get(key)
-            if before is not None:
-                incoming[key] = _core.binary(_ADD, before, dx)
-                aliased.discard(tensor)
+            if key in incoming:
+                incoming[key] = _core.binary(_ADD, incoming[key], dx)
+                shared.discard(tensor)
             else:
                 incoming[key] = dx
                 if key is tensor and (dx is dy or dx.base is not None):
-                    aliased.add(tensor)
+                    shared.add(tensor)
     for leaf in leaves:
-        dy = incoming.get(leaf)
-        if dy is not None:
-            hooked = _run_hooks(watched.get(leaf, ()), dy)
-            _accumulate(leaf, hooked, leaf in aliased or hooked is not dy)
+        if leaf in incoming:
+            dy = incoming[leaf]
+            if leaf in watched:
+                dy = _run_hooks(watched[leaf], dy)
+            _accumulate(leaf, dy, leaf in shared or leaf in watched)
 
 
-def _key(tensor: Tensor) -> Any:
-    """Gradients gather at the node that made a tensor, or at the tensor itself if it is a leaf."""
-    return tensor._node or tensor
-
-
-def _nodes_below(
-    root: Tensor, leaves: dict[Tensor, None], watched: dict[Any, list[Tensor]]
-) -> list[Node]:
-    """Every node that root depends on, latest first; collects leaves and tensors with hooks."""
+def _below(root: Tensor) -> tuple[list[Node], list[Tensor], dict[Any, list[Tensor]]]:
+    """What root depends on: nodes, latest first; leaves; tensors with hooks, by their key."""
     nodes: list[Node] = []
+    leaves: list[Tensor] = []
+    watched: dict[Any, list[Tensor]] = {}
     seen: set[Any] = set()
     stack = [root]
     while stack:
         tensor = stack.pop()
-        key = _key(tensor)
+        if not tensor.requires_grad:
+            continue
+        key = tensor._node or tensor
         if tensor._hooks:
             known = watched.setdefault(key, [])
             if not any(other is tensor for other in known):
                 known.append(tensor)
-        if key in seen or not tensor.requires_grad:
+        if key in seen:
             continue
         seen.add(key)
         if key is tensor:
-            leaves[tensor] = None
+            leaves.append(tensor)
         else:
             nodes.append(key)
             stack.extend(key.inputs)
-    nodes.sort(key=lambda node: -node.number)
-    return nodes
+    nodes.sort(key=_number, reverse=True)
+    return nodes, leaves, watched
 
 
 def _run_hooks(tensors: Sequence[Tensor], gradient: Array) -> Array:
-    from .tensor import Tensor
-
     for tensor in tensors:
         for hook in list(tensor._hooks.values()):
-            result = hook(Tensor(gradient))
+            result = hook(_tensor.Tensor(gradient))
             if result is not None:
-                if not isinstance(result, Tensor) or result.shape != gradient.shape:
+                if not isinstance(result, _tensor.Tensor) or result.shape != gradient.shape:
                     got = getattr(result, "shape", type(result).__name__)
                     raise ValueError(
                         f"register_hook: a hook must return None or a Tensor of shape "
@@ -170,9 +168,10 @@ def _run_hooks(tensors: Sequence[Tensor], gradient: Array) -> Array:
 
 
 def _accumulate(leaf: Tensor, gradient: Array, copy: bool) -> None:
-    from .tensor import Tensor
-
     if leaf.grad is None:
-        leaf.grad = Tensor(gradient.copy() if copy else gradient)
+        leaf.grad = _tensor.Tensor(gradient.copy() if copy else gradient)
     else:
         _core.add_(leaf.grad._array, gradient)
+
+
+from . import tensor as _tensor  # noqa: E402  (tensor.py needs this module)

@@ -197,14 +197,14 @@ class Tensor(_core.TensorBase):
         if array.dtype != self._array.dtype:
             raise TypeError(f"copy_: source must be {self._array.dtype}, got {array.dtype}")
         np.copyto(self.numpy(), np.asarray(array))
-        self._array.bump()
+        self._array.touch()
         return self
 
     def fill_(self, value: float) -> Tensor:
         """Overwrites every element with `value`."""
         self._check_writable("fill_")
         self.numpy()[...] = value
-        self._array.bump()
+        self._array.touch()
         return self
 
     def zero_(self) -> Tensor:
@@ -214,7 +214,7 @@ class Tensor(_core.TensorBase):
     def __setitem__(self, index: Any, value: Any) -> None:
         self._check_writable("assignment")
         self.numpy()[_plain_index(index)] = np.asarray(value)
-        self._array.bump()
+        self._array.touch()
 
     def _check_writable(self, op: str) -> None:
         if self._array.readonly:

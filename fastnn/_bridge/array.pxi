@@ -40,8 +40,9 @@ cdef class Array:
     cdef Py_ssize_t strides[8]
     cdef readonly object base
     cdef readonly bint readonly
-    # Counts writes after creation; backward refuses inputs that changed since forward.
-    cdef public long version
+    # When it was last written to after its creation, see clock(); backward refuses inputs that
+    # changed since forward.
+    cdef readonly long written
     cdef Py_buffer foreign
     cdef bint holds_foreign
 
@@ -109,7 +110,7 @@ cdef class Array:
         out.size = self.size
         out.dt = self.dt
         out.readonly = self.readonly
-        out.version = self.version
+        out.written = self.written
         return out
 
     def item(self):
@@ -128,9 +129,23 @@ cdef class Array:
             return (<uint8_t *>self.data)[0] != 0
         return (<uint8_t *>self.data)[0]
 
-    def bump(self):
+    def touch(self):
         """Says that the memory was written to."""
-        self.version += 1
+        mark_written(self)
+
+
+cdef long writes = 0  # how many writes to existing arrays there were
+
+
+cdef inline void mark_written(Array a):
+    global writes
+    writes += 1
+    a.written = writes
+
+
+def clock():
+    """The number of writes to existing arrays so far."""
+    return writes
 
 
 cdef class TensorBase:

@@ -95,7 +95,7 @@ def add_(Array a, Array b):
     if size:
         with nogil:
             fnn_binary(a.dt, op, a.data, a.data, b.data, 1, &size, &one, &one)
-    a.version += 1
+    mark_written(a)
 
 
 def prelu_fwd(Array x, Array slope):

@@ -37,8 +37,7 @@ def sgd(list params, list grads, list state, double lr, double momentum, double 
                 check_same_dtype(p, s, "sgd", "parameter", "momentum buffer")
                 check_same_shape(p, s, "sgd", "parameter", "momentum buffer")
                 rows[i].state = s.data
-                s.version += 1
-            p.version += 1
+            mark_written(p)
         with nogil:
             status = fnn_kernels_for(dt).sgd(rows, n, lr, momentum, dampening, weight_decay,
                                              nesterov, first)

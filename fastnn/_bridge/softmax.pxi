@@ -72,26 +72,52 @@ cdef int check_labels(str op, Array x, Array label, Array weight, Py_ssize_t *ro
     return 0
 
 
-def cross_entropy(Array x, Array label, object weight, double smoothing, bint need_grad):
-    """(loss per row, weight of each row, d loss / d x or None)."""
+@cython.cdivision(True)  # a mean with weights that are all 0 is NaN, as in PyTorch
+cdef tuple reduce_rows(Array loss, Array norm, Array dx, Py_ssize_t rows, str reduction):
+    """(reduced loss, dx, what it was divided by); norm: what a weighted mean divides by, or None."""
+    cdef double divisor = 1.0
+    if reduction == "none":
+        return loss, dx, divisor
+    cdef Array total = new_array(loss.dt, 0, NULL), weights
+    cdef const fnn_kernels *k = fnn_kernels_for(loss.dt)
+    check_status(k.sum(total.data, loss.data, 1, rows, 1))
+    if reduction == "mean":
+        divisor = <double>rows
+        if norm is not None:
+            weights = new_array(loss.dt, 0, NULL)
+            check_status(k.sum(weights.data, norm.data, 1, rows, 1))
+            divisor = weights.item()
+        if loss.dt == DT_F32:
+            (<float *>total.data)[0] = <float>((<float *>total.data)[0] / divisor)
+        else:
+            (<double *>total.data)[0] = (<double *>total.data)[0] / divisor
+    return total, dx, divisor
+
+
+def cross_entropy(Array x, Array label, object weight, double smoothing, bint need_grad,
+                  str reduction):
+    """(loss, gradient of the sum of losses or None, what the sum was divided by)."""
     cdef Py_ssize_t rows, c
     cdef Array w = weight
     check_labels("cross_entropy", x, label, w, &rows, &c)
-    cdef Array loss = new_array(x.dt, 1, x.dims), norm = new_array(x.dt, 1, x.dims)
+    cdef Array loss = new_array(x.dt, 1, x.dims)
+    cdef Array norm = new_array(x.dt, 1, x.dims) if w is not None else None
     cdef Array dx = new_like(x, x.dt) if need_grad else None
     cdef void *wp = w.data if w is not None else NULL
+    cdef void *normp = norm.data if w is not None else NULL
     cdef void *dxp = dx.data if need_grad else NULL
     cdef const fnn_kernels *k = fnn_kernels_for(x.dt)
     cdef int status
     with nogil:
-        status = k.cross_entropy(loss.data, norm.data, dxp, x.data, <int64_t *>label.data, wp,
+        status = k.cross_entropy(loss.data, normp, dxp, x.data, <int64_t *>label.data, wp,
                                  smoothing, rows, c)
     check_status(status)
-    return loss, norm, dx
+    return reduce_rows(loss, norm, dx, rows, reduction)
 
 
-def multi_margin(Array x, Array label, object weight, double p, double margin, bint need_grad):
-    """(loss per row, d loss / d x or None)."""
+def multi_margin(Array x, Array label, object weight, double p, double margin, bint need_grad,
+                 str reduction):
+    """(loss, gradient of the sum of losses or None, what the sum was divided by)."""
     cdef Py_ssize_t rows, c
     cdef Array w = weight
     check_labels("multi_margin_loss", x, label, w, &rows, &c)
@@ -104,7 +130,7 @@ def multi_margin(Array x, Array label, object weight, double p, double margin, b
     with nogil:
         status = k.multi_margin(loss.data, dxp, x.data, <int64_t *>label.data, wp, p, margin, rows, c)
     check_status(status)
-    return loss, dx
+    return reduce_rows(loss, None, dx, rows, reduction)
 
 
 def scale_rows(Array x, Array s):

@@ -257,7 +257,7 @@ class Module:
         for name, tensor in self._state().items():
             if name in state_dict:
                 np.copyto(tensor.numpy(), np.asarray(state_dict[name]))
-                tensor._array.bump()
+                tensor._array.touch()
         return result
 
     def check_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True) -> LoadResult:

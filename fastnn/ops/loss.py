@@ -9,8 +9,9 @@ import numpy as np
 
 from .. import _core
 from .._core import Array
+from ..autograd import _mode
 from ..tensor import Tensor, as_tensor, from_numpy, record
-from .arithmetic import abs, mul, square, sub
+from .arithmetic import _MUL, abs, mul, square, sub
 from .reduction import mean, sum
 from .shape import getitem
 
@@ -25,11 +26,15 @@ def _check_reduction(op: str, reduction: str) -> None:
 def _labels(op: str, target: Any) -> Array:
     """Integer labels as int64."""
     if isinstance(target, Tensor):
+        if target._array.dtype == "int64":
+            return target._array
         target = target.numpy()
     if not isinstance(target, np.ndarray) or target.dtype.kind not in "iu":
         got = getattr(target, "dtype", type(target).__name__)
         raise TypeError(f"{op}: target must be an array of integer labels, got {got}")
-    return _core.from_buffer(target.astype(np.int64, copy=False), copy=False)
+    if target.dtype != np.int64:
+        target = target.astype(np.int64)
+    return _core.from_buffer(target, copy=False)
 
 
 def _class_weight(op: str, weight: Any) -> Array | None:
@@ -44,23 +49,18 @@ def _class_weight(op: str, weight: Any) -> Array | None:
     return weight._array
 
 
-def _reduce_rows(
-    name: str, x: Tensor, loss: Array, dx: Array | None, denominator: float, reduction: str
-) -> Tensor:
-    """The reduced loss on the tape; dx holds each row's own gradient."""
-    if dx is None:  # x requires no gradient, so nothing is recorded and nothing will ask for it
-        dx = loss
-    if reduction == "none":
+def _record(name: str, x: Tensor, loss: Array, dx: Array | None, divisor: float) -> Tensor:
+    """A loss on the tape; dx is the gradient of the sum of the rows' losses."""
+    if dx is None:
+        return Tensor(loss)
+    if loss.ndim:  # reduction="none": a gradient for each row
         return record(name, loss, (x,), lambda dy: (_core.scale_rows(dx, dy),))
-    total = _core.sum_axes(loss, 0, 1, False)
-    if denominator != 1.0:
-        total = _core.binary_scalar(_core.BINARY["div"], total, denominator)
 
     def backward(dy: Array) -> tuple[Array]:
-        factor = dy.item() / denominator if denominator else math.nan
-        return (_core.binary_scalar(_core.BINARY["mul"], dx, factor),)
+        factor = dy.item() / divisor if divisor else math.nan
+        return (_core.binary_scalar(_MUL, dx, factor),)
 
-    return record(name, total, (x,), backward)
+    return record(name, loss, (x,), backward)
 
 
 def cross_entropy(
@@ -95,19 +95,15 @@ def cross_entropy(
     if not 0.0 <= label_smoothing <= 1.0:
         raise ValueError(f"cross_entropy: label_smoothing must be in [0, 1], got {label_smoothing}")
     x = as_tensor(x, "cross_entropy")
-    loss, norm, dx = _core.cross_entropy(
+    loss, dx, divisor = _core.cross_entropy(
         x._array,
         _labels("cross_entropy", target),
         _class_weight("cross_entropy", weight),
         label_smoothing,
-        x.requires_grad,
+        x.requires_grad and _mode.enabled,
+        reduction,
     )
-    denominator = 1.0
-    if reduction == "mean":
-        denominator = (
-            float(x.shape[0]) if weight is None else _core.sum_axes(norm, 0, 1, False).item()
-        )
-    return _reduce_rows("cross_entropy", x, loss, dx, denominator, reduction)
+    return _record("cross_entropy", x, loss, dx, divisor)
 
 
 def nll_loss(x: Any, target: Any, weight: Any = None, reduction: str = "mean") -> Tensor:
@@ -195,13 +191,13 @@ def multi_margin_loss(
     if not math.isfinite(margin):
         raise ValueError(f"multi_margin_loss: margin must be finite, got {margin}")
     x = as_tensor(x, "multi_margin_loss")
-    loss, dx = _core.multi_margin(
+    loss, dx, divisor = _core.multi_margin(
         x._array,
         _labels("multi_margin_loss", target),
         _class_weight("multi_margin_loss", weight),
         p,
         margin,
-        x.requires_grad,
+        x.requires_grad and _mode.enabled,
+        reduction,
     )
-    denominator = float(x.shape[0]) if reduction == "mean" else 1.0
-    return _reduce_rows("multi_margin_loss", x, loss, dx, denominator, reduction)
+    return _record("multi_margin_loss", x, loss, dx, divisor)
