@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import fastnn as fnn
-import fastnn.functional as F
 import numpy as np
 import pytest
 import reference as ref
 from cases import CASES, OPS, call_f, call_method
 from compare import assert_close, assert_close_sum
-from fastnn import _core
 from op_case import Case
+
+import fastnn as fnn
+import fastnn.functional as F
+from fastnn import _core
 
 THREADS = (1, 2, 4)
 DTYPES = (np.float32, np.float64)

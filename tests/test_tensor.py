@@ -81,7 +81,10 @@ def test_numpy_arrays_are_welcome_on_both_sides():
     "index",
     [
         1, -1, slice(1, None), (0, 2), (slice(None), 1), (Ellipsis, -1), (None, 1),
-        slice(None, None, 2), np.array([0, 2, 2]), np.array([True, False, True]), (np.array([0, 1]), np.array([2, 0])),
+        slice(None, None, 2),
+        np.array([0, 2, 2]),
+        np.array([True, False, True]),
+        (np.array([0, 1]), np.array([2, 0])),
     ],
 )  # fmt: skip
 def test_indexing_is_numpys_with_gradient(index):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import fastnn as fnn
-import fastnn.functional as F
 import numpy as np
 import pytest
-from fastnn import _core
 from ulp import Ulp, find_compiler
+
+import fastnn as fnn
+import fastnn.functional as F
+from fastnn import _core
 
 LIMIT = 4.0
 CALLS = {
