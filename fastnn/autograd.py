@@ -81,8 +81,13 @@ class no_grad:
         return wrapped  # type: ignore[return-value]
 
 
-def run_backward(root: Tensor, gradient: Array, retain_graph: bool) -> None:
-    """Adds d root / d leaf, weighted by `gradient`, to the `.grad` of every leaf below root."""
+def run_backward(
+    root: Tensor, gradient: Array, retain_graph: bool, wrap: Callable[[Array], Tensor]
+) -> None:
+    """Adds d root / d leaf, weighted by `gradient`, to the `.grad` of every leaf below root.
+
+    `wrap` makes the Tensors that hooks and leaves see.
+    """
     nodes, leaves, watched = _below(root)
     # Gradients gather at the node that made a tensor, or at the tensor itself if it is a leaf.
     incoming: dict[Any, Array] = {root._node or root: gradient}
@@ -92,7 +97,7 @@ def run_backward(root: Tensor, gradient: Array, retain_graph: bool) -> None:
         if dy is None:
             continue
         if node in watched:
-            dy = _run_hooks(watched[node], dy)
+            dy = _run_hooks(watched[node], dy, wrap)
         backward, inputs = node.backward, node.inputs
         if backward is None:
             raise RuntimeError(
@@ -120,8 +125,11 @@ def run_backward(root: Tensor, gradient: Array, retain_graph: bool) -> None:
         if leaf in incoming:
             dy = incoming[leaf]
             if leaf in watched:
-                dy = _run_hooks(watched[leaf], dy)
-            _accumulate(leaf, dy, leaf in shared or leaf in watched)
+                dy = _run_hooks(watched[leaf], dy, wrap)
+            if leaf.grad is not None:
+                _core.add_(leaf.grad._array, dy)
+            else:
+                leaf.grad = wrap(dy.copy() if leaf in shared or leaf in watched else dy)
 
 
 def _below(root: Tensor) -> tuple[list[Node], list[Tensor], dict[Any, list[Tensor]]]:
@@ -135,7 +143,7 @@ def _below(root: Tensor) -> tuple[list[Node], list[Tensor], dict[Any, list[Tenso
         tensor = stack.pop()
         if not tensor.requires_grad:
             continue
-        key = tensor._node or tensor
+        key: Any = tensor._node or tensor
         if tensor._hooks:
             known = watched.setdefault(key, [])
             if not any(other is tensor for other in known):
@@ -152,26 +160,19 @@ def _below(root: Tensor) -> tuple[list[Node], list[Tensor], dict[Any, list[Tenso
     return nodes, leaves, watched
 
 
-def _run_hooks(tensors: Sequence[Tensor], gradient: Array) -> Array:
+def _run_hooks(
+    tensors: Sequence[Tensor], gradient: Array, wrap: Callable[[Array], Tensor]
+) -> Array:
     for tensor in tensors:
         for hook in list(tensor._hooks.values()):
-            result = hook(_tensor.Tensor(gradient))
+            result = hook(wrap(gradient))
             if result is not None:
-                if not isinstance(result, _tensor.Tensor) or result.shape != gradient.shape:
-                    got = getattr(result, "shape", type(result).__name__)
+                array = getattr(result, "_array", None)
+                if array is None or array.shape != gradient.shape:
+                    got = type(result).__name__ if array is None else array.shape
                     raise ValueError(
                         f"register_hook: a hook must return None or a Tensor of shape "
                         f"{gradient.shape}, got {got}"
                     )
-                gradient = result._array
+                gradient = array
     return gradient
-
-
-def _accumulate(leaf: Tensor, gradient: Array, copy: bool) -> None:
-    if leaf.grad is None:
-        leaf.grad = _tensor.Tensor(gradient.copy() if copy else gradient)
-    else:
-        _core.add_(leaf.grad._array, gradient)
-
-
-from . import tensor as _tensor  # noqa: E402  (tensor.py needs this module)

@@ -162,7 +162,7 @@ class Tensor(_core.TensorBase):
                 raise ValueError(
                     f"backward: gradient must have shape {self.shape}, got {array.shape}"
                 )
-        run_backward(self, array, retain_graph)
+        run_backward(self, array, retain_graph, Tensor)
 
     def detach(self) -> Tensor:
         """The same memory, off the tape."""
