@@ -19,7 +19,7 @@ from . import nn
 from .random import get_rng_state, set_rng_state
 from .tensor import Tensor
 
-__all__ = ["load", "load_checkpoint", "replace_file", "save", "save_checkpoint"]
+__all__ = ["load", "load_checkpoint", "read_metadata", "replace_file", "save", "save_checkpoint"]
 
 _FORMAT = 1
 _LAYER = ".layer"  # marks the JSON of a layer; no sub-module can have a name with a dot
@@ -38,7 +38,7 @@ def replace_file(path: str | os.PathLike[str]) -> Iterator[Path]:
     """A temporary path beside `path`, to be written; it replaces `path` if the block succeeds."""
     target = Path(path)
     if not target.parent.is_dir():
-        raise FileNotFoundError(f"{target.parent}: no such folder")
+        raise FileNotFoundError(f"cannot write {target}: there is no directory {target.parent}")
     temporary = target.with_name(f".{target.name}.{os.urandom(6).hex()}.tmp")
     try:
         yield temporary
@@ -96,6 +96,22 @@ def load(path: str | os.PathLike[str]) -> nn.Module:
     content, arrays = _read("load", path)
     prefix = "model." if content["kind"] == "checkpoint" else ""
     return _rebuild("load", path, content, _below(prefix, arrays))
+
+
+def read_metadata(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """The `metadata` that `save` stored along with a model.
+
+    `fastnn train --save` stores the settings, the classes' names, and the mean and standard
+    deviation that `data.Normalize` takes.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        As `load`.
+    """
+    content, _ = _read("read_metadata", path)
+    found = content.get("metadata", {})
+    return dict(found)
 
 
 def save_checkpoint(

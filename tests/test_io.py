@@ -92,7 +92,7 @@ def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path, monkeypatch):
         raise RuntimeError
     assert path.read_bytes() == old
     assert os.listdir(tmp_path) == ["m"]
-    with pytest.raises(FileNotFoundError, match="no such folder"):
+    with pytest.raises(FileNotFoundError, match="there is no directory"):
         io.save(nn.Linear(2, 2), tmp_path / "missing" / "m")
 
 
@@ -282,3 +282,11 @@ def test_a_checkpoint_that_does_not_fit_changes_nothing(tmp_path):
     io.save(model, tmp_path / "model")
     with pytest.raises(ValueError, match="no training state; use load"):
         io.load_checkpoint(tmp_path / "model", model)
+
+
+def test_metadata_comes_back(tmp_path):
+    path = tmp_path / "model.safetensors"
+    io.save(nn.Linear(2, 3), path, {"mean": [0.5], "classes": ["a", "b", "c"]})
+    assert io.read_metadata(path) == {"mean": [0.5], "classes": ["a", "b", "c"]}
+    with pytest.raises(FileNotFoundError, match="read_metadata: no file"):
+        io.read_metadata(tmp_path / "absent")
