@@ -202,7 +202,7 @@ static void binary_task(void *ctx, ptrdiff_t i)
         const char *b = j->b + (ob + first * rb + c * sb) * item;
         char *z = j->z + (row * j->cols + c) * item;
         row += count;
-        if (j->cols < SHORT && count > 1) {
+        if (j->cols < SHORT && inner > 1) { /* by shape alone: pow has two ways */
             binary_short(j, z, a, b, count);
             continue;
         }

@@ -49,9 +49,6 @@ int fnn_has_openmp(void)
 void fnn_set_num_threads(int n)
 {
     num_threads = n;
-#ifdef _OPENMP
-    omp_set_num_threads(n);
-#endif
 }
 
 /* The limit in force on this thread. OpenMP's own limit counts where somebody lowered it

@@ -8,7 +8,8 @@ class Array:
     ndim: int
     base: Any
     readonly: bool
-    written: int
+    @property
+    def written(self) -> int: ...
     @property
     def shape(self) -> tuple[int, ...]: ...
     @property

@@ -35,16 +35,35 @@ _mode = _Mode()
 
 
 class Node:
-    """One operation on the tape."""
+    """One operation on the tape; `output` is its result where backward reads it, too."""
 
-    __slots__ = ("backward", "clock", "inputs", "name", "number")
+    __slots__ = ("backward", "clock", "inputs", "name", "number", "output")
 
-    def __init__(self, name: str, inputs: tuple[Tensor, ...], backward: Backward) -> None:
+    def __init__(
+        self,
+        name: str,
+        inputs: tuple[Tensor, ...],
+        backward: Backward,
+        output: Array | None = None,
+    ) -> None:
         self.name = name
         self.inputs = inputs
+        self.output = output
         self.backward: Backward | None = backward
         self.number = next(_numbers)
-        self.clock = _core.clock()  # inputs that are written to later spoil the gradient
+        self.clock = _core.clock()  # what is written to later spoils the gradient
+
+
+    def check_unwritten(self) -> None:
+        """Raises RuntimeError if an input or the output was written to since."""
+        if any(t._array.written > self.clock for t in self.inputs):
+            raise RuntimeError(
+                f"backward: an input of {self.name} was modified in place after it was used"
+            )
+        if self.output is not None and self.output.written > self.clock:
+            raise RuntimeError(
+                f"backward: the result of {self.name} was modified in place, but is needed"
+            )
 
 
 def is_grad_enabled() -> bool:
@@ -104,12 +123,10 @@ def run_backward(
                 f"backward: the graph of {node.name} was freed by an earlier backward; "
                 "pass retain_graph=True to the first one"
             )
-        if node.clock != _core.clock() and any(t._array.written > node.clock for t in inputs):
-            raise RuntimeError(
-                f"backward: an input of {node.name} was modified in place after it was used"
-            )
+        if node.clock != _core.clock():
+            node.check_unwritten()
         if not retain_graph:
-            node.backward, node.inputs = None, ()
+            node.backward, node.inputs, node.output = None, (), None
         for tensor, dx in zip(inputs, backward(dy), strict=True):
             if dx is None or not tensor.requires_grad:
                 continue
@@ -173,6 +190,10 @@ def _run_hooks(
                     raise ValueError(
                         f"register_hook: a hook must return None or a Tensor of shape "
                         f"{gradient.shape}, got {got}"
+                    )
+                if array.dtype != gradient.dtype:
+                    raise TypeError(
+                        f"register_hook: a hook must return {gradient.dtype}, got {array.dtype}"
                     )
                 gradient = array
     return gradient

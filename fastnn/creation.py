@@ -19,7 +19,7 @@ def full(
     size: Any, fill_value: float, dtype: Any = "float32", requires_grad: bool = False
 ) -> Tensor:
     """A Tensor filled with one value."""
-    array = _core.full(_shape_argument((size,)), check_dtype(dtype, "full"), float(fill_value))
+    array = _core.full(_shape_argument((size,)), check_dtype(dtype, "full"), fill_value)
     return _finish(array, requires_grad)
 
 
@@ -79,6 +79,8 @@ def _random(
     shape = _shape_argument(size)
     count = 1
     for n in shape:
+        if n < 0:
+            raise ValueError(f"random: negative dimension {n} in {shape}")
         count *= n
     return _finish(
         _core.random(shape, check_dtype(dtype, "random"), gaussian, a, b, *reserve(count)),

@@ -48,5 +48,8 @@ def get_rng_state() -> tuple[int, int]:
 def set_rng_state(state: tuple[int, int]) -> None:
     """Puts the stream back to where `get_rng_state` found it."""
     global _seed, _offset
+    seed, offset = int(state[0]), int(state[1])
+    if not (0 <= seed < 1 << 64 and 0 <= offset < 1 << 64):
+        raise ValueError(f"set_rng_state: expected two ints in [0, 2**64), got {state}")
     with _lock:
-        _seed, _offset = int(state[0]), int(state[1])
+        _seed, _offset = seed, offset

@@ -428,14 +428,23 @@ class Handle:
         self._hooks.pop(self._key, None)
 
 
-def record(name: str, array: _core.Array, inputs: tuple[Tensor, ...], backward: Backward) -> Tensor:
-    """The result of an operation, with a node on the tape where an input requires a gradient."""
+def record(
+    name: str,
+    array: _core.Array,
+    inputs: tuple[Tensor, ...],
+    backward: Backward,
+    reads_output: bool = False,
+) -> Tensor:
+    """The result of an operation, with a node on the tape where an input requires a gradient.
+
+    reads_output says that `backward` reads the result, which then must not be written to.
+    """
     out = Tensor(array)
     if _mode.enabled:
         for tensor in inputs:
             if tensor.requires_grad:
                 out.requires_grad = True
-                out._node = Node(name, inputs, backward)
+                out._node = Node(name, inputs, backward, array if reads_output else None)
                 break
     return out
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import fastnn as fnn
+import fastnn.functional as F
 from fastnn import _core
 
 
@@ -262,3 +263,44 @@ def test_threads_have_graphs_of_their_own():
     for thread in threads:
         thread.join()
     assert results == {i: 3.0 * i * i for i in range(1, 4)}
+
+
+@pytest.mark.parametrize(
+    "op",
+    [
+        lambda x: x.sigmoid(), lambda x: x.exp(), lambda x: x.softmax(-1), lambda x: 1.0 / x,
+        lambda x: x**x, lambda x: F.linear(x, fnn.ones(2, 2)).tanh(),
+        lambda x: fnn.ops.linear_act(x, fnn.ones(2, 2), None, ("relu", 0.0, 0.0)),
+    ],
+)  # fmt: skip
+def test_backward_refuses_a_result_that_it_needs_and_that_was_overwritten(op):
+    x = fnn.tensor([[1.0, 2.0]], requires_grad=True)
+    y = op(x)
+    y.detach().zero_()
+    with pytest.raises(RuntimeError, match=r"the result of .* was modified in place"):
+        y.sum().backward()
+
+
+def test_a_write_through_a_view_is_seen():
+    x = fnn.tensor([1.0, 2.0], requires_grad=True)
+    y = (x * x).sum()
+    with fnn.no_grad():
+        x.reshape(2, 1).reshape(-1).fill_(5)
+    with pytest.raises(RuntimeError, match="modified in place"):
+        y.backward()
+
+
+def test_pow_at_a_zero_base():
+    e = fnn.tensor([0.0, 1.0, 2.0], requires_grad=True)
+    (0.0**e).sum().backward()
+    assert e.grad.tolist() == [0, 0, 0]
+    a, b = fnn.zeros(2, requires_grad=True), fnn.tensor([0.0, 2.0], requires_grad=True)
+    (a**b).sum().backward()
+    assert a.grad.tolist() == [0, 0] and b.grad.tolist() == [0, 0]
+
+
+def test_a_hook_must_keep_the_dtype():
+    x = fnn.ones(2, requires_grad=True)
+    x.register_hook(lambda g: g.double())
+    with pytest.raises(TypeError, match="must return float32, got float64"):
+        x.sum().backward()

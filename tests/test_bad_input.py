@@ -192,3 +192,34 @@ def test_a_failed_call_leaves_its_inputs_alone():
     with pytest.raises(ValueError):
         F.conv2d(x, w)
     assert (x == 1).all() and (w == 1).all()
+
+
+@pytest.mark.parametrize(
+    ("value", "dtype"),
+    [(300, "uint8"), (-1, "uint8"), (1.5, "int64"), (float("nan"), "int32"), (2, "bool"),
+     (1 << 63, "int64")],
+)  # fmt: skip
+def test_full_refuses_what_does_not_fit(value, dtype):
+    with pytest.raises(ValueError, match="full: .* does not fit"):
+        fnn.full((2,), value, dtype)
+
+
+def test_full_is_exact():
+    assert fnn.full((1,), 2**53 + 1, "int64").item() == 2**53 + 1
+    assert np.signbit(fnn.full((1,), -0.0).numpy()).all()
+    assert fnn.full((2,), True, "bool").tolist() == [True, True]
+
+
+def test_a_refused_draw_leaves_the_random_stream_alone():
+    state = fnn.get_rng_state()
+    with pytest.raises(ValueError, match="negative dimension"):
+        fnn.rand(-1000)
+    assert fnn.get_rng_state() == state
+    with pytest.raises(ValueError, match="set_rng_state"):
+        fnn.set_rng_state((-1, 0))
+
+
+def test_a_window_too_large_for_memory_is_refused():
+    x, w = f32(1, 1, 1, 4), f32(1, 2, 2, 4)
+    with pytest.raises(ValueError, match="the padded input .* is too large"):
+        F.conv2d(x, w, stride=2, padding=1 << 29, dilation=(1 << 30) - 1)

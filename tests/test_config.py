@@ -1,5 +1,6 @@
 """Threads, targets, the cgroup's quota, the memory pool, fork, and two Python threads at once."""
 
+import gc
 import os
 import subprocess
 import sys
@@ -24,7 +25,7 @@ def _restore():
 def python(code, **env):
     """Runs code in a fresh interpreter; returns the finished process."""
     return subprocess.run(
-        [sys.executable, "-c", code],
+        [sys.executable, "-P", "-c", code],  # -P: the installed package
         env={**os.environ, **env},
         capture_output=True,
         text=True,
@@ -192,3 +193,22 @@ def test_blocks_are_aligned():
 
 def test_peak_runs_the_operations_it_reports():
     assert _core.run_peak(1000) == _core.run_peak(500) * 2 > 0
+
+
+def test_a_view_collected_in_a_cycle_leaves_its_owner_alone():
+    t = fnn.ones((64, 64))
+    cycle = [t.reshape(4096)]
+    cycle.append(cycle)
+    del cycle
+    gc.collect()
+    others = [fnn.zeros((64, 64)) for _ in range(3)]
+    assert t.sum().item() == 4096 and not any(z.numpy().any() for z in others)
+
+
+def test_pow_does_not_depend_on_the_thread_count():
+    a = fnn.tensor(np.linspace(0.1, 3, 513 * 32, dtype=np.float32).reshape(513, 32))
+    b = fnn.full((513, 1), 3.0)
+    fnn.set_num_threads(1)
+    alone = (a**b).numpy().tobytes()
+    fnn.set_num_threads(2)
+    assert (a**b).numpy().tobytes() == alone

@@ -26,6 +26,7 @@ cdef inline int check_status(int status) except -1:
     return 0
 
 
+@cython.no_gc_clear  # the collector must not take base before __dealloc__ has looked at it
 cdef class Array:
     """A C-contiguous n-dimensional array (at most 8 dimensions) with the buffer protocol.
 
@@ -40,9 +41,9 @@ cdef class Array:
     cdef Py_ssize_t strides[8]
     cdef readonly object base
     cdef readonly bint readonly
-    # When it was last written to after its creation, see clock(); backward refuses inputs that
-    # changed since forward.
-    cdef readonly long written
+    # When its memory was last written to after its creation, see clock(); backward refuses what
+    # changed since forward. Views ask the array that they look into.
+    cdef long last_write
     cdef Py_buffer foreign
     cdef bint holds_foreign
 
@@ -59,6 +60,13 @@ cdef class Array:
     @property
     def dtype(self):
         return DTYPE_NAMES[self.dt]
+
+    @property
+    def written(self):
+        """The clock() of the last write to the memory, 0 before the first."""
+        if type(self.base) is Array:
+            return (<Array>self.base).last_write
+        return self.last_write
 
     @property
     def nbytes(self):
@@ -110,7 +118,6 @@ cdef class Array:
         out.size = self.size
         out.dt = self.dt
         out.readonly = self.readonly
-        out.written = self.written
         return out
 
     def item(self):
@@ -140,7 +147,9 @@ cdef long writes = 0  # how many writes to existing arrays there were
 cdef inline void mark_written(Array a):
     global writes
     writes += 1
-    a.written = writes
+    if type(a.base) is Array:
+        a = a.base
+    a.last_write = writes
 
 
 def clock():
@@ -225,25 +234,42 @@ def empty(tuple shape, str dtype):
     return new_array(dtype_code(dtype), n, dims)
 
 
-def full(tuple shape, str dtype, double value):
-    """An array filled with one value."""
+def full(tuple shape, str dtype, object value):
+    """An array filled with one value, which must fit the dtype."""
     cdef Array out = empty(shape, dtype)
     cdef Py_ssize_t i
-    if value == 0 or out.dt == DT_U8 or out.dt == DT_BOOL:
-        memset(out.data, <uint8_t>value, out.size * ITEM[out.dt])
-    elif out.dt == DT_F32:
+    cdef double number = float(value)
+    cdef int64_t whole = 0
+    if out.dt > DT_F64:
+        if number != number or number in (float("inf"), -float("inf")) or int(value) != value:
+            raise ValueError(f"full: {value} does not fit {dtype}")
+        low, high = INTEGER_RANGE[dtype]
+        if not low <= int(value) <= high:
+            raise ValueError(f"full: {value} does not fit {dtype}")
+        whole = int(value)
+    if out.dt == DT_F32:
         for i in range(out.size):
-            (<float *>out.data)[i] = <float>value
+            (<float *>out.data)[i] = <float>number
     elif out.dt == DT_F64:
         for i in range(out.size):
-            (<double *>out.data)[i] = value
+            (<double *>out.data)[i] = number
     elif out.dt == DT_I64:
         for i in range(out.size):
-            (<int64_t *>out.data)[i] = <int64_t>value
-    else:
+            (<int64_t *>out.data)[i] = whole
+    elif out.dt == DT_I32:
         for i in range(out.size):
-            (<int32_t *>out.data)[i] = <int32_t>value
+            (<int32_t *>out.data)[i] = <int32_t>whole
+    else:
+        memset(out.data, <uint8_t>whole, out.size)
     return out
+
+
+INTEGER_RANGE = {
+    "int64": (-(1 << 63), (1 << 63) - 1),
+    "int32": (-(1 << 31), (1 << 31) - 1),
+    "uint8": (0, 255),
+    "bool": (0, 1),
+}
 
 
 cdef int code_of_format(const char *format, Py_ssize_t itemsize) except -1:

@@ -43,6 +43,11 @@ cdef int conv_geometry(fnn_conv *g, Array x, Array w, tuple stride, tuple paddin
         )
     g.oh = (g.h + 2 * g.pad_h - span_h) // g.stride_h + 1
     g.ow = (g.w + 2 * g.pad_w - span_w) // g.stride_w + 1
+    # Kernels copy windows of the padded image, and backward ones up to twice as wide.
+    if (g.h + 2 * g.pad_h > PY_SSIZE_T_MAX // 64 // (g.w + 2 * g.pad_w) // max(g.c, g.k)):
+        raise ValueError(
+            f"conv2d: the padded input {g.h + 2 * g.pad_h}x{g.w + 2 * g.pad_w} is too large"
+        )
     g.act.unary = -1
     return 0
 

@@ -36,11 +36,14 @@ def sgd(list params, list grads, list state, double lr, double momentum, double 
                 s = state[i]
                 check_same_dtype(p, s, "sgd", "parameter", "momentum buffer")
                 check_same_shape(p, s, "sgd", "parameter", "momentum buffer")
+                if s.readonly:
+                    raise ValueError("sgd: a momentum buffer is read-only")
                 rows[i].state = s.data
-            mark_written(p)
         with nogil:
             status = fnn_kernels_for(dt).sgd(rows, n, lr, momentum, dampening, weight_decay,
                                              nesterov, first)
         check_status(status)
+        for p in params:
+            mark_written(p)
     finally:
         free(rows)

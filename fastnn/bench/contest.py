@@ -108,7 +108,7 @@ class Worker:
         self.contender, self.timeout = contender, timeout
         self._log = tempfile.TemporaryFile("w+", encoding="utf-8")  # noqa: SIM115 - see close
         command = [
-            sys.executable, "-c", _BOOT, str(Path(__file__).parent), "--lib", contender.lib,
+            sys.executable, "-P", "-c", _BOOT, str(Path(__file__).parent), "--lib", contender.lib,
             "--threads", str(threads), "--options", json.dumps(dict(contender.options)),
         ]  # fmt: skip
         self._process = subprocess.Popen(

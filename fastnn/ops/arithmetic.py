@@ -29,7 +29,7 @@ def unary(name: str, x: Any, p0: float = 0.0, p1: float = 0.0) -> Tensor:
     array = x._array
     y = _core.unary_fwd(op, array, p0, p1)
     keep = y if saved == "Y" else array
-    return record(name, y, (x,), lambda dy: (_core.unary_bwd(op, dy, keep, p0, p1),))
+    return record(name, y, (x,), lambda dy: (_core.unary_bwd(op, dy, keep, p0, p1),), keep is y)
 
 
 def _scale(a: Array, factor: float) -> Array:
@@ -127,12 +127,11 @@ def div(a: Any, b: Any) -> Tensor:
     y, need_b = b._array, b.requires_grad
     if not isinstance(a, Tensor):
         z = _core.binary_scalar(_DIV, y, a, True)
-        return record(
-            "div",
-            z,
-            (b,),
-            lambda dz: (_scale(_core.binary(_DIV, _core.binary(_MUL, dz, z), y), -1.0),),
-        )
+
+        def backward_divisor(dz: Array) -> tuple[Array]:
+            return (_scale(_core.binary(_DIV, _core.binary(_MUL, dz, z), y), -1.0),)
+
+        return record("div", z, (b,), backward_divisor, True)
     x, need_a = a._array, a.requires_grad
     z = _core.binary(_DIV, x, y)
 
@@ -141,11 +140,11 @@ def div(a: Any, b: Any) -> Tensor:
         dy = unbroadcast(_scale(_core.binary(_MUL, dx, z), -1.0), y.shape) if need_b else None
         return unbroadcast(dx, x.shape) if need_a else None, dy
 
-    return record("div", z, (a, b), backward)
+    return record("div", z, (a, b), backward, True)
 
 
 def pow(a: Any, b: Any) -> Tensor:
-    """a to the power b; d/db is a^b log a, for a >= 0."""
+    """a to the power b; d/db is a^b log a, and 0 where a is 0 and b is not negative."""
     a, b = _operands(a, b, "pow")
     if not isinstance(b, Tensor):
         x = a._array
@@ -161,26 +160,23 @@ def pow(a: Any, b: Any) -> Tensor:
 
         return record("pow", z, (a,), backward_base)
     if not isinstance(a, Tensor):
-        base, z = a, _core.binary_scalar(_POW, b._array, a, True)
-        log = math.log(base) if base > 0 else (-math.inf if base == 0 else math.nan)
-        return record("pow", z, (b,), lambda dz: (_scale(_core.binary(_MUL, dz, z), log),))
+        a = Tensor(_core.full((), b._array.dtype, a))
     x, y, need_a, need_b = a._array, b._array, a.requires_grad, b.requires_grad
     z = _core.binary(_POW, x, y)
 
     def backward(dz: Array) -> tuple[Array | None, Array | None]:
         dx = dy = None
-        if need_a:
-            power = _core.binary(_POW, x, _core.binary_scalar(_SUB, y, 1.0))
-            dx = unbroadcast(_core.binary(_MUL, dz, _core.binary(_MUL, y, power)), x.shape)
-        if need_b:
-            # 0 where the power is 0 (0^y, y > 0), though log 0 is infinite.
-            with np.errstate(all="ignore"):
-                xs, zs = np.asarray(x), np.asarray(z)
-                grad = np.where(zs == 0, zs, zs * np.log(xs)) * np.asarray(dz)
-            dy = unbroadcast(_core.from_buffer(grad.astype(zs.dtype, copy=False)), y.shape)
+        xs, ys, zs, g = (np.asarray(v) for v in (x, y, z, dz))
+        with np.errstate(all="ignore"):
+            if need_a:
+                slope = np.where(ys == 0, 0, ys * xs ** (ys - 1))
+                dx = unbroadcast(_core.from_buffer((g * slope).astype(g.dtype)), x.shape)
+            if need_b:
+                slope = np.where((xs == 0) & (ys >= 0), 0, zs * np.log(xs))
+                dy = unbroadcast(_core.from_buffer((g * slope).astype(g.dtype)), y.shape)
         return dx, dy
 
-    return record("pow", z, (a, b), backward)
+    return record("pow", z, (a, b), backward, True)
 
 
 def _extremum(name: str, op: int, a: Any, b: Any) -> Tensor:
@@ -199,7 +195,7 @@ def _extremum(name: str, op: int, a: Any, b: Any) -> Tensor:
             unbroadcast(_core.from_buffer(dy), y.shape),
         )
 
-    return record(name, z, (a, b), backward)
+    return record(name, z, (a, b), backward, True)
 
 
 def maximum(a: Any, b: Any) -> Tensor:

@@ -93,4 +93,5 @@ def conv2d_act(
         y,
         inputs,
         lambda dy: _core.conv2d_bwd(dy, a, w, y, *geometry, op, p0, p1, *needs)[:count],
+        op >= 0,
     )

@@ -46,6 +46,7 @@ def linear_act(x: Any, weight: Any, bias: Any, act: tuple[str, float, float] | N
             y,
             (x, weight),
             lambda dy: _core.linear_bwd(dy, a, w, y, op, p0, p1, need_x, need_w, False)[:2],
+            op >= 0,
         )
     bias = as_tensor(bias, "linear", "bias")
     need_b = bias.requires_grad
@@ -55,6 +56,7 @@ def linear_act(x: Any, weight: Any, bias: Any, act: tuple[str, float, float] | N
         y,
         (x, weight, bias),
         lambda dy: _core.linear_bwd(dy, a, w, y, op, p0, p1, need_x, need_w, need_b),
+        op >= 0,
     )
 
 

@@ -21,7 +21,7 @@ def _softmax(x: Any, dim: int, log: bool) -> Tensor:
     if axis != x.ndim - 1:
         return move_last(_softmax(move_last(x, axis), -1, log), axis)
     y = _core.softmax_fwd(x._array, log)
-    return record(name, y, (x,), lambda dy: (_core.softmax_bwd(dy, y, log),))
+    return record(name, y, (x,), lambda dy: (_core.softmax_bwd(dy, y, log),), True)
 
 
 def softmax(x: Any, dim: int = -1) -> Tensor:

@@ -395,7 +395,7 @@ loader = DataLoader(np.arange(10000), 1, prefetch=3)
 )
 def test_interpreter_exit_does_not_hang(code, status):
     done = subprocess.run(
-        [sys.executable, "-c", SCRIPT.format(code)], timeout=20, capture_output=True, text=True
+        [sys.executable, "-P", "-c", SCRIPT.format(code)], timeout=20, capture_output=True, text=True
     )
     assert done.returncode == status
     assert ("ZeroDivisionError" in done.stderr) == (status == 1)
@@ -423,7 +423,7 @@ def test_an_iterator_does_not_hang_after_a_fork():
         assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 7
         """
     )
-    subprocess.run([sys.executable, "-c", SCRIPT.format(code)], timeout=30, check=True)
+    subprocess.run([sys.executable, "-P", "-c", SCRIPT.format(code)], timeout=30, check=True)
 
 
 # DataLoader: bad input
