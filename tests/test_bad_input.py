@@ -200,7 +200,7 @@ def test_a_failed_call_leaves_its_inputs_alone():
      (1 << 63, "int64")],
 )  # fmt: skip
 def test_full_refuses_what_does_not_fit(value, dtype):
-    with pytest.raises(ValueError, match="full: .* does not fit"):
+    with pytest.raises(ValueError, match=r"full: .* does not fit"):
         fnn.full((2,), value, dtype)
 
 
@@ -221,5 +221,5 @@ def test_a_refused_draw_leaves_the_random_stream_alone():
 
 def test_a_window_too_large_for_memory_is_refused():
     x, w = f32(1, 1, 1, 4), f32(1, 2, 2, 4)
-    with pytest.raises(ValueError, match="the padded input .* is too large"):
+    with pytest.raises(ValueError, match=r"the padded input .* is too large"):
         F.conv2d(x, w, stride=2, padding=1 << 29, dilation=(1 << 30) - 1)

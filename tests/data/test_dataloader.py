@@ -395,7 +395,10 @@ loader = DataLoader(np.arange(10000), 1, prefetch=3)
 )
 def test_interpreter_exit_does_not_hang(code, status):
     done = subprocess.run(
-        [sys.executable, "-P", "-c", SCRIPT.format(code)], timeout=20, capture_output=True, text=True
+        [sys.executable, "-P", "-c", SCRIPT.format(code)],
+        timeout=20,
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == status
     assert ("ZeroDivisionError" in done.stderr) == (status == 1)
