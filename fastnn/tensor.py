@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import numbers
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -193,7 +194,9 @@ class Tensor(_core.TensorBase):
     def copy_(self, source: Any) -> Tensor:
         """Overwrites the elements with those of `source` (broadcast; one dtype)."""
         self._check_writable("copy_")
-        array = as_tensor(source, "copy_", "source")._array
+        source = as_tensor(source, "copy_", "source")
+        _check_unrecorded("copy_", source)
+        array = source._array
         if array.dtype != self._array.dtype:
             raise TypeError(f"copy_: source must be {self._array.dtype}, got {array.dtype}")
         np.copyto(self.numpy(), np.asarray(array))
@@ -201,9 +204,9 @@ class Tensor(_core.TensorBase):
         return self
 
     def fill_(self, value: float) -> Tensor:
-        """Overwrites every element with `value`."""
+        """Overwrites every element with `value`, which must fit the dtype."""
         self._check_writable("fill_")
-        self.numpy()[...] = value
+        self.numpy()[...] = self._values("fill_", value)
         self._array.touch()
         return self
 
@@ -213,8 +216,57 @@ class Tensor(_core.TensorBase):
 
     def __setitem__(self, index: Any, value: Any) -> None:
         self._check_writable("assignment")
-        self.numpy()[_plain_index(index)] = np.asarray(value)
+        self.numpy()[_plain_index(index)] = self._values("assignment", value)
         self._array.touch()
+
+    def _in_place(self, op: str, function: np.ufunc, value: Any) -> Tensor:
+        self._check_writable(op)
+        if not isinstance(value, numbers.Real):
+            value = as_tensor(value, op, "the right side")
+        values = self._values(op, value)
+        if function is np.true_divide and self.dtype.kind != "f":
+            raise TypeError(f"{op}: expected a float tensor, got {self._array.dtype}")
+        if _broadcast(self.shape, values.shape) != self.shape:
+            raise ValueError(
+                f"{op}: the right side must broadcast to {self.shape}, got {values.shape}"
+            )
+        function(self.numpy(), values, out=self.numpy())
+        self._array.touch()
+        return self
+
+    def __iadd__(self, other: Any) -> Tensor:
+        return self._in_place("+=", np.add, other)
+
+    def __isub__(self, other: Any) -> Tensor:
+        return self._in_place("-=", np.subtract, other)
+
+    def __imul__(self, other: Any) -> Tensor:
+        return self._in_place("*=", np.multiply, other)
+
+    def __itruediv__(self, other: Any) -> Tensor:
+        return self._in_place("/=", np.true_divide, other)
+
+    def _values(self, op: str, value: Any) -> np.ndarray[Any, Any]:
+        """`value` (a tensor, an array, a number or nested lists) in this dtype, if it fits."""
+        if isinstance(value, Tensor | np.ndarray | np.generic):
+            if isinstance(value, Tensor):
+                _check_unrecorded(op, value)
+            if value.dtype != self.dtype:
+                raise TypeError(f"{op}: the value must be {self.dtype}, got {value.dtype}")
+            return np.asarray(value)
+        given = np.asarray(value)
+        if given.dtype.kind not in "biuf" and not isinstance(value, int):
+            raise TypeError(f"{op}: expected a number or a Tensor, got {type(value).__name__}")
+        try:
+            with np.errstate(all="ignore"):
+                values = given.astype(self.dtype)
+        except OverflowError:  # a Python int beyond every dtype
+            values = np.empty(0)
+        if values.size != given.size or (
+            self.dtype.kind != "f" and not np.array_equal(values, given)
+        ):
+            raise ValueError(f"{op}: the value must fit {self.dtype}, got {value}")
+        return values
 
     def _check_writable(self, op: str) -> None:
         if self._array.readonly:
@@ -426,6 +478,20 @@ class Handle:
     def remove(self) -> None:
         """Removes the hook; a second call does nothing."""
         self._hooks.pop(self._key, None)
+
+
+def _check_unrecorded(op: str, value: Tensor) -> None:
+    if value.requires_grad and _mode.enabled:
+        raise RuntimeError(
+            f"{op}: the gradient of the value would not be recorded; use cat or stack, or detach()"
+        )
+
+
+def _broadcast(*shapes: tuple[int, ...]) -> tuple[int, ...] | None:
+    try:
+        return np.broadcast_shapes(*shapes)
+    except ValueError:
+        return None
 
 
 def record(

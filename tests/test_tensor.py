@@ -231,3 +231,71 @@ def test_random_stream_repeats_and_restores():
     ):
         with pytest.raises(error, match="manual_seed"):
             fnn.manual_seed(bad)
+
+
+def test_in_place_operators_change_the_parameter_itself():
+    p = fnn.tensor([1.0, 2.0], requires_grad=True)
+    same, memory = p, p.numpy()
+    (p * p).sum().backward()
+    with fnn.no_grad():
+        p -= 0.5 * p.grad
+        p += fnn.tensor([3.0])
+        p *= 4
+        p /= np.array([2.0, 4.0], np.float32)
+    assert p is same and p.requires_grad
+    np.testing.assert_array_equal(memory, [6.0, 3.0])
+
+
+def test_in_place_operators_are_seen_by_backward_and_refused_on_the_tape():
+    p = fnn.tensor([1.0, 2.0], requires_grad=True)
+    loss = (p * p).sum()
+    with pytest.raises(RuntimeError, match=r"\+=: a tensor that requires a gradient"):
+        p += 1.0
+    with pytest.raises(RuntimeError, match="in place"):
+        loss *= 2.0
+    with fnn.no_grad():
+        p += 1.0
+    with pytest.raises(RuntimeError, match="modified|in place"):
+        loss.backward()
+
+
+def test_in_place_operators_check_dtype_and_shape():
+    t, n = fnn.zeros(2), fnn.tensor([1, 2])
+    with pytest.raises(TypeError, match="must be float32, got float64"):
+        t += np.zeros(2)
+    with pytest.raises(ValueError, match=r"must broadcast to \(2,\), got \(3, 2\)"):
+        t -= fnn.zeros(3, 2)
+    with pytest.raises(ValueError, match="fit int64, got 0.5"):
+        n += 0.5
+    with pytest.raises(TypeError, match="float tensor, got int64"):
+        n /= 2
+    with pytest.raises(TypeError, match="str"):
+        t *= "2"
+
+
+def test_values_that_require_a_gradient_are_not_assigned():
+    x, t = fnn.ones(2, requires_grad=True), fnn.zeros(2)
+    for change in (lambda: t.copy_(x), lambda: t.__setitem__(0, x[0]), lambda: t.__iadd__(x)):
+        with pytest.raises(RuntimeError, match="would not be recorded; use cat or stack"):
+            change()
+    t[0] = x[0].detach()
+    with fnn.no_grad():
+        t[1] = x[1]
+    assert t.tolist() == [1.0, 1.0]
+
+
+def test_assigned_values_are_not_cast_silently():
+    t, n, b = fnn.zeros(2), fnn.tensor([1, 2], dtype="uint8"), fnn.tensor([True, False])
+    with pytest.raises(TypeError, match="must be float32, got float64"):
+        t[0] = np.zeros(1)
+    with pytest.raises(TypeError, match="must be uint8, got float32"):
+        n.fill_(fnn.tensor(1.0))
+    for tensor, value in ((n, 256), (n, 1.5), (n, -1), (n, 2**70), (n, float("nan")), (b, 2)):
+        with pytest.raises(ValueError, match="must fit"):
+            tensor.fill_(value)
+        with pytest.raises(ValueError, match="must fit"):
+            tensor[0] = value
+    with pytest.raises(TypeError, match="expected a number or a Tensor, got str"):
+        t[0] = "1"
+    n[0], b[1], t[:] = 255, True, [1, 2.5]
+    assert (n.tolist(), b.tolist(), t.tolist()) == ([255, 2], [True, True], [1.0, 2.5])
