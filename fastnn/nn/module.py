@@ -293,7 +293,7 @@ class Module:
 
     def _add_hook(self, kind: str, hook: Callable[..., Any]) -> Handle:
         if self._hooks is None:
-            self._hooks = {"pre": {}, "forward": {}, "backward": {}}
+            self._hooks = {"pre": {}, "forward": {}, "call": {}, "backward": {}}
         return Handle(self._hooks[kind], hook)
 
     def register_forward_pre_hook(self, hook: Callable[[Any, Any], Any]) -> Handle:
@@ -332,6 +332,8 @@ class Module:
             result = hook(self, args, output)
             if result is not None:
                 output = result
+        for hook in list(self._hooks["call"].values()):  # the summary's: sees keywords too
+            hook(args, kwargs, output)
         return watch.outputs(output) if watch else output
 
     # --- description ----------------------------------------------------------------------------

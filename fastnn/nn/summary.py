@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -11,13 +11,13 @@ import numpy as np
 
 from ..autograd import no_grad
 from ..creation import zeros
-from ..tensor import Tensor
+from ..tensor import Handle, Tensor
 from .module import Module
 
 
 @dataclass(frozen=True)
 class Row:
-    """One layer; shapes are those of one sample."""
+    """One layer; shapes are those of one sample, of the first output where there are several."""
 
     name: str
     kind: str
@@ -78,6 +78,10 @@ def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
     return "  ".join([*left, *right]).rstrip()
 
 
+def _arrays(values: Iterable[Any]) -> list[np.ndarray[Any, Any]]:
+    return [value.numpy() for value in values if isinstance(value, Tensor)]
+
+
 def summarize(model: Module, input_shape: Sequence[int]) -> Summary:
     """See `Module.summary`."""
     shape = tuple(input_shape)
@@ -88,34 +92,41 @@ def summarize(model: Module, input_shape: Sequence[int]) -> Summary:
     rows: list[Row] = []
     counted: set[Tensor] = set()
 
-    def add_row(name: str, module: Module, args: tuple[Any, ...], output: Any) -> None:
+    def add_row(
+        name: str, module: Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any
+    ) -> None:
         own = [p for p in module.parameters(recurse=False) if p not in counted]
         counted.update(own)
-        x, y = args[0].numpy(), output.numpy()
+        inputs = _arrays((*args, *kwargs.values()))
+        outputs = _arrays(output if isinstance(output, tuple | list) else (output,))
+        input_shape, output_shape = (a[0].shape if a else () for a in (inputs, outputs))
+        made = [y for y in outputs if not any(np.may_share_memory(x, y) for x in inputs)]
         rows.append(
             Row(
                 name,
                 type(module).__name__,
-                output.shape[1:],
+                output_shape[1:],
                 sum(p.numel() for p in own),
-                module.flops(args[0].shape, output.shape),
-                0 if np.may_share_memory(x, y) else y.nbytes,
+                module.flops(input_shape, output_shape),
+                sum(y.nbytes for y in made),
             )
         )
 
     modes = {module: module.training for module in model.modules()}
-    handles = []
+    hooked: list[tuple[Module, Handle]] = []
     for name, module in model.named_modules():
         # Containers compute nothing of their own; what is inside them has rows.
         if not list(module.children()) or list(module.parameters(recurse=False)):
-            handles.append(module.register_forward_hook(partial(add_row, name)))
+            hooked.append((module, module._add_hook("call", partial(add_row, name, module))))
     try:
         model.eval()
         with no_grad():
             model(zeros((1, *shape), dtype=dtype))
     finally:
-        for handle in handles:
+        for module, handle in hooked:
             handle.remove()
+            if not module.has_hooks():
+                module._hooks = None  # calls take the short way again
         for module, training in modes.items():
             module.training = training
     return Summary(

@@ -322,3 +322,29 @@ def test_summary_counts_shared_parameters_once_and_checks_its_argument():
     with pytest.raises(ValueError, match="input features"):
         layer.summary((5,))
     assert not layer.has_hooks()
+
+
+class _Halves(nn.Module):
+    def forward(self, x, scale=1.0):
+        return x[:, :2] * scale, x[:, 2:]
+
+
+class _Keywords(nn.Module):
+    def __init__(self):
+        self.halves, self.linear = _Halves(), nn.Linear(2, 3)
+
+    def forward(self, x):
+        return self.linear(x=self.halves(x=x, scale=2.0)[1])
+
+
+def test_summary_of_tuples_and_keywords_leaves_no_hooks():
+    model = _Keywords()
+    table = model.summary((4,))
+    assert [row.output_shape for row in table.rows] == [(2,), (3,)]
+    assert [row.activation_bytes for row in table.rows] == [16, 12]
+    assert [row.flops for row in table.rows] == [0, 12]
+    assert all(module._hooks is None for module in model.modules())
+    handle = model.linear.register_forward_hook(lambda *_: None)
+    model.summary((4,))
+    assert model.linear.has_hooks()
+    handle.remove()
