@@ -79,22 +79,23 @@ class SGD(Optimizer):
         """Changes every parameter that has a gradient."""
         state = self.state
         for group in self.param_groups:
+            self.check_options(group)  # they may have been changed since the last step
             lr, momentum = group["lr"], group["momentum"]
-            if not 0 <= lr < math.inf:
-                raise ValueError(f"SGD: lr must be finite and at least 0, got {lr}")
             # Parameters, gradients and momentum buffers of one dtype, new or used, take one call.
             batches: dict[Any, tuple[list[Any], list[Any], list[Any]]] = {}
             for p in group["params"]:
                 grad = p.grad
                 if grad is None:
                     continue
+                if not isinstance(grad, Tensor):
+                    raise TypeError(f"SGD: .grad must be a Tensor, got {type(grad).__name__}")
                 array = p._array
                 buffer, first = None, False
                 if momentum:
                     own = state.get(p)
                     first = own is None
                     if own is None:
-                        own = {"momentum_buffer": Tensor(_core.empty(array.shape, array.dtype))}
+                        own = {"momentum_buffer": Tensor(_core.full(array.shape, array.dtype, 0.0))}
                         state[p] = own
                     buffer = own["momentum_buffer"]._array
                 key = (array.dtype, first)

@@ -165,3 +165,21 @@ def test_errors():
     with pytest.raises(ValueError, match="lr must be finite"):
         optimizer.step()
     assert p.item() == 1.0
+
+
+@pytest.mark.parametrize("name", ["lr", "momentum", "dampening", "weight_decay"])
+def test_options_changed_between_steps_are_checked(name):
+    p = nn.Parameter(fnn.ones(2))
+    sgd = optim.SGD([p], lr=0.1)
+    p.grad = fnn.ones(2)
+    sgd.param_groups[0][name] = math.nan
+    with pytest.raises(ValueError, match=f"SGD: {name} must be finite"):
+        sgd.step()
+    assert p.tolist() == [1.0, 1.0]
+
+
+def test_a_gradient_that_is_no_tensor_is_an_error():
+    p = nn.Parameter(fnn.ones(2))
+    p.grad = np.ones(2, np.float32)
+    with pytest.raises(TypeError, match="grad must be a Tensor, got ndarray"):
+        optim.SGD([p], lr=0.1).step()
