@@ -122,7 +122,7 @@ def _start() -> None:
         text = os.environ.get(name, "").split(",")[0].strip()
         if not text:
             continue
-        if text.isdigit() and 1 <= int(text) <= 1024:
+        if text.isdecimal() and 1 <= int(text) <= 1024:
             set_num_threads(int(text))
             return
         if name == "FASTNN_NUM_THREADS":

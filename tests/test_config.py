@@ -66,6 +66,8 @@ def test_environment_sets_the_threads(env, threads):
 def test_a_wrong_number_of_threads_in_the_environment_is_an_error():
     result = python("import fastnn", FASTNN_NUM_THREADS="many")
     assert "FASTNN_NUM_THREADS: expected an integer in 1..1024, got 'many'" in result.stderr
+    result = python("import fastnn", FASTNN_NUM_THREADS="\u00b2", PYTHONUTF8="1")
+    assert "FASTNN_NUM_THREADS: expected an integer in 1..1024" in result.stderr
 
 
 @pytest.mark.parametrize(
