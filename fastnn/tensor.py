@@ -421,7 +421,7 @@ class Tensor(_core.TensorBase):
 
     def reshape(self, *shape: Any) -> Tensor:
         """The same elements in another shape; one size may be -1."""
-        return _ops.reshape(self, _shape_argument(shape))
+        return _ops.reshape(self, _shape_argument(shape, "reshape"))
 
     view = reshape
 
@@ -431,7 +431,7 @@ class Tensor(_core.TensorBase):
 
     def permute(self, *dims: Any) -> Tensor:
         """Dimension i of the result is dimension dims[i] of this tensor."""
-        return _ops.permute(self, _shape_argument(dims))
+        return _ops.permute(self, _shape_argument(dims, "permute"))
 
     def flatten(self, start_dim: int = 0, end_dim: int = -1) -> Tensor:
         """The dimensions start_dim..end_dim as one."""
@@ -447,7 +447,7 @@ class Tensor(_core.TensorBase):
 
     def expand(self, *shape: Any) -> Tensor:
         """Broadcast to a shape (a copy)."""
-        return _ops.expand(self, _shape_argument(shape))
+        return _ops.expand(self, _shape_argument(shape, "expand"))
 
     def clone(self) -> Tensor:
         """A copy that stays on the tape."""
@@ -586,10 +586,13 @@ def check_dtype(dtype: Any, op: str) -> str:
     return name
 
 
-def _shape_argument(args: Sequence[Any]) -> tuple[int, ...]:
+def _shape_argument(args: Sequence[Any], op: str = "shape") -> tuple[int, ...]:
     """Sizes given one by one or as one sequence."""
     if len(args) == 1 and isinstance(args[0], tuple | list):
         args = args[0]
+    for a in args:
+        if isinstance(a, bool) or not hasattr(a, "__index__"):
+            raise TypeError(f"{op}: expected ints, got {type(a).__name__}")
     return tuple(int(a.__index__()) for a in args)
 
 

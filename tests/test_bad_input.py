@@ -223,3 +223,45 @@ def test_a_window_too_large_for_memory_is_refused():
     x, w = f32(1, 1, 1, 4), f32(1, 2, 2, 4)
     with pytest.raises(ValueError, match=r"the padded input .* is too large"):
         F.conv2d(x, w, stride=2, padding=1 << 29, dilation=(1 << 30) - 1)
+@pytest.mark.parametrize("op", ["reshape", "permute", "expand"])
+def test_sizes_must_be_ints(op):
+    for sizes in ((2.0, 3), ("2",), ((2, None),), (True,)):
+        with pytest.raises(TypeError, match=f"{op}: expected ints, got"):
+            getattr(fnn.ones(2, 3), op)(*sizes)
+
+
+def test_count_include_pad_is_not_taken_for_pytorchs_ceil_mode():
+    with pytest.raises(TypeError, match="positional"):
+        F.avg_pool2d(IMAGE, 2, 2, 0, True)
+    with pytest.raises(TypeError, match="positional"):
+        nn.AvgPool2d(2, 2, 0, True)
+
+
+def test_mean_needs_floats():
+    with pytest.raises(TypeError, match="mean: x must be float32 or float64, got int64"):
+        fnn.tensor([1, 2]).mean()
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda: F.mse_loss(f32(2), f64(2)), TypeError,
+         "mse_loss: x is float32, target is float64; they must have one dtype"),
+        (lambda: F.l1_loss(f64(2), f32(2)), TypeError, "l1_loss: x is float64, target is float32"),
+        (lambda: F.nll_loss(np.ones((2, 3), int), LABELS), TypeError,
+         "nll_loss: x must be float32 or float64, got int64"),
+        (lambda: F.nll_loss(f32(2, 3), LABELS, f64(3)), TypeError,
+         "nll_loss: weight must be float32, got float64"),
+        (lambda: F.nll_loss(f32(2, 3), LABELS, f32(2)), ValueError,
+         r"nll_loss: weight must have shape \(3,\), got \(2,\)"),
+        (lambda: F.elu(f32(2), "1"), TypeError, "elu: alpha must be a number, got str"),
+        (lambda: F.dropout(f32(2), None), TypeError, "dropout: p must be a number, got NoneType"),
+        (lambda: nn.Dropout("0.5"), TypeError, "Dropout: p must be a number, got str"),
+        (lambda: nn.Linear(2, 2, bias_init="1"), TypeError, "Linear: bias_init must be a number"),
+        (lambda: nn.Conv2d(2, 2, 1, bias_init=None), TypeError, "Conv2d: bias_init must be a num"),
+        (lambda: nn.Maxout(2, 2, 2, bias_init=[]), TypeError, "Maxout: bias_init must be a num"),
+    ],
+)  # fmt: skip
+def test_arguments_of_losses_and_layers_have_the_right_type(call, error, message):
+    with pytest.raises(error, match=message):
+        call()

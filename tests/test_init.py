@@ -110,3 +110,7 @@ def test_errors():
         init.zeros_(fnn.tensor([1]))
     with pytest.raises(TypeError, match="expected a Tensor, got ndarray"):
         init.normal_(np.zeros(3))
+
+
+def test_nn_init_is_init():
+    assert fnn.nn.init is fnn.init

@@ -1,5 +1,6 @@
 """Layers: modules with state around the functions of `fastnn.functional`."""
 
+from .. import init
 from . import activation
 from .activation import ELU, LeakyReLU, LogSoftmax, PReLU, ReLU, Sigmoid, Softmax, Tanh
 from .container import ModuleList, Residual, Sequential
@@ -15,4 +16,5 @@ __all__ = [
     "Identity", "Input", "L1Loss", "LeakyReLU", "Linear", "LogSoftmax", "MSELoss", "MaxPool2d",
     "Maxout", "Module", "ModuleList", "MultiMarginLoss", "NLLLoss", "PReLU", "Parameter", "ReLU",
     "Residual", "Sequential", "Sigmoid", "Softmax", "Tanh", "activation",
+    "init",
 ]  # fmt: skip

@@ -8,6 +8,7 @@ from typing import Any
 from .. import init
 from ..creation import empty
 from ..ops import conv2d_act, pad, pair
+from ..ops.activation import number
 from ..tensor import Tensor
 from .linear import count, start_bias
 from .module import Module, Parameter
@@ -61,7 +62,7 @@ class Conv2d(Module):
         self.dilation = self._sizes("dilation", dilation, 1)
         self.padding = padding if isinstance(padding, str) else self._sizes("padding", padding, 0)
         self._amount, self._rest = self._resolve_padding()
-        self.bias_init = float(bias_init)
+        self.bias_init = number("Conv2d", "bias_init", bias_init)
         shape = (self.out_channels, *self.kernel_size, self.in_channels // self.groups)
         self.weight = Parameter(init.kaiming_uniform_(empty(shape)))
         self.bias = start_bias("Conv2d", self.out_channels, bias, self.bias_init)

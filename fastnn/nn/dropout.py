@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from .. import ops
+from ..ops.activation import number
 from ..tensor import Tensor
 from .module import Module
 
@@ -19,9 +20,9 @@ class Dropout(Module):
     """
 
     def __init__(self, p: float = 0.5) -> None:
-        if not 0.0 <= p <= 1.0:
+        self.p = number("Dropout", "p", p)
+        if not 0.0 <= self.p <= 1.0:
             raise ValueError(f"Dropout: p must be in [0, 1], got {p}")
-        self.p = float(p)
 
     def forward(self, x: Any) -> Tensor:
         return ops.dropout(x, self.p, self.training)

@@ -9,6 +9,7 @@ from .. import init
 from ..creation import empty
 from ..ops import flatten, linear_act
 from ..ops import maxout as maxout_op
+from ..ops.activation import number
 from ..tensor import Tensor, as_tensor
 from .module import Module, Parameter
 
@@ -52,7 +53,7 @@ class Linear(Module):
     ) -> None:
         self.in_features = count("Linear", "in_features", in_features)
         self.out_features = count("Linear", "out_features", out_features)
-        self.bias_init = float(bias_init)
+        self.bias_init = number("Linear", "bias_init", bias_init)
         self.weight = Parameter(init.kaiming_uniform_(empty(self.out_features, self.in_features)))
         self.bias = start_bias("Linear", self.out_features, bias, self.bias_init)
 
@@ -108,7 +109,7 @@ class Maxout(Module):
         self.in_features = count("Maxout", "in_features", in_features)
         self.out_features = count("Maxout", "out_features", out_features)
         self.pieces = count("Maxout", "pieces", pieces)
-        self.bias_init = float(bias_init)
+        self.bias_init = number("Maxout", "bias_init", bias_init)
         rows = self.out_features * self.pieces
         gain = init.calculate_gain("maxout")
         self.weight = Parameter(init.xavier_uniform_(empty(rows, self.in_features), gain))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import numbers
 from typing import Any
 
 from .. import _core
@@ -82,7 +83,15 @@ def maxout(x: Any, pieces: int) -> Tensor:
     return record("maxout", y, (x,), lambda dy: (_core.maxout_bwd(dy, index, pieces),))
 
 
-def _finite(op: str, name: str, value: float) -> float:
+def number(op: str, name: str, value: Any) -> float:
+    """A Python or NumPy number as a float."""
+    if not isinstance(value, numbers.Real):
+        raise TypeError(f"{op}: {name} must be a number, got {type(value).__name__}")
+    return float(value)
+
+
+def _finite(op: str, name: str, value: Any) -> float:
+    value = number(op, name, value)
     if not math.isfinite(value):
         raise ValueError(f"{op}: {name} must be finite, got {value}")
-    return float(value)
+    return value

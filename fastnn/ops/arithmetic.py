@@ -253,10 +253,22 @@ def clip(x: Any, min: float | None = None, max: float | None = None) -> Tensor:
 
 def compare(name: str, a: Any, b: Any) -> Tensor:
     """A bool Tensor: NumPy's less, less_equal, greater, greater_equal, equal or not_equal."""
-    a, b = _operands(a, b, name)
-    operands = [np.asarray(v._array) if isinstance(v, Tensor) else v for v in (a, b)]
-    result = getattr(np, name)(*operands)
-    return Tensor(_core.from_buffer(np.asarray(result)))
+    x, y = _comparable(a, name, "a"), _comparable(b, name, "b")
+    if isinstance(x, np.ndarray) and isinstance(y, np.ndarray):
+        if x.dtype != y.dtype and x.dtype.kind == y.dtype.kind == "f":
+            raise TypeError(f"{name}: a is {x.dtype}, b is {y.dtype}")
+        try:
+            np.broadcast_shapes(x.shape, y.shape)
+        except ValueError:
+            raise ValueError(f"{name}: shapes {x.shape} and {y.shape} do not broadcast") from None
+    return Tensor(_core.from_buffer(np.asarray(getattr(np, name)(x, y))))
+
+
+def _comparable(v: Any, op: str, name: str) -> Any:
+    """An array, or a Python number: an int stays one, to be compared exactly with integers."""
+    if isinstance(v, numbers.Real) and _is_number(v):
+        return v if isinstance(v, int) else float(v)
+    return np.asarray(as_tensor(v, op, name)._array)
 
 
 def clone(x: Any) -> Tensor:

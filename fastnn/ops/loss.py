@@ -113,6 +113,8 @@ def nll_loss(x: Any, target: Any, weight: Any = None, reduction: str = "mean") -
     """
     _check_reduction("nll_loss", reduction)
     x = as_tensor(x, "nll_loss")
+    if not x._array.dtype.startswith("float"):
+        raise TypeError(f"nll_loss: x must be float32 or float64, got {x._array.dtype}")
     labels = np.asarray(_labels("nll_loss", target))
     if x.ndim != 2 or x.shape[0] == 0:
         raise ValueError(f"nll_loss: x must be (N, classes) with N > 0, got shape {x.shape}")
@@ -128,8 +130,11 @@ def nll_loss(x: Any, target: Any, weight: Any = None, reduction: str = "mean") -
     if weight is None:
         return _reduce(picked, reduction)
     w = _class_weight("nll_loss", weight)
-    if w is None or w.shape != (x.shape[1],):
-        raise ValueError(f"nll_loss: weight must have shape ({x.shape[1]},)")
+    assert w is not None
+    if w.dtype != x._array.dtype:
+        raise TypeError(f"nll_loss: weight must be {x._array.dtype}, got {w.dtype}")
+    if w.shape != (x.shape[1],):
+        raise ValueError(f"nll_loss: weight must have shape ({x.shape[1]},), got {w.shape}")
     rows = np.asarray(w)[labels]
     weighted = mul(picked, from_numpy(rows))
     if reduction == "mean":
@@ -145,6 +150,8 @@ def _same_shape(op: str, x: Any, target: Any) -> tuple[Tensor, Tensor]:
     x, target = as_tensor(x, op), as_tensor(target, op, "target")
     if x.shape != target.shape:
         raise ValueError(f"{op}: x has shape {x.shape}, target has {target.shape}")
+    if x.dtype != target.dtype:
+        raise TypeError(f"{op}: x is {x.dtype}, target is {target.dtype}; they must have one dtype")
     if x.numel() == 0:
         raise ValueError(f"{op}: the batch is empty (x has shape {x.shape})")
     return x, target

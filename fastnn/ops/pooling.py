@@ -77,7 +77,12 @@ def _long_max_pool(x: Tensor, size: int, axis: int, stride: int, padding: int) -
 
 
 def avg_pool2d(
-    x: Any, kernel_size: Any, stride: Any = None, padding: Any = 0, count_include_pad: bool = True
+    x: Any,
+    kernel_size: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    *,
+    count_include_pad: bool = True,
 ) -> Tensor:
     """The mean of each window.
 

@@ -7,6 +7,7 @@ from typing import Any
 from .. import _core
 from ..random import reserve
 from ..tensor import Tensor, as_tensor, record
+from .activation import number
 
 __all__ = ["dropout"]
 
@@ -21,6 +22,7 @@ def dropout(x: Any, p: float = 0.5, training: bool = True) -> Tensor:
     ValueError
         If p is not in [0, 1].
     """
+    p = number("dropout", "p", p)
     if not 0.0 <= p <= 1.0:
         raise ValueError(f"dropout: p must be in [0, 1], got {p}")
     x = as_tensor(x, "dropout")

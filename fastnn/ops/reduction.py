@@ -27,10 +27,16 @@ def _axes(dim: Dim, ndim: int, op: str) -> tuple[int, ...]:
 
 
 def sum(x: Any, dim: Dim = None, keepdim: bool = False) -> Tensor:
-    """Sum over `dim`: an axis, several, or all; within 2 ulp or so of the exact one."""
+    """Sum over `dim`: an axis, several, or all; within 2 ulp or so of the exact one.
+
+    Integers and bools add up to int64.
+    """
     x = as_tensor(x, "sum")
     axes = _axes(dim, x.ndim, "sum")
     a = x._array
+    if not a.dtype.startswith("float"):
+        total = np.sum(np.asarray(a), axes, np.int64, keepdims=keepdim)
+        return Tensor(_core.from_buffer(np.asarray(total)))
     old = a.shape
     kept = tuple(1 if i in axes else n for i, n in enumerate(old))
     if axes and axes[-1] - axes[0] + 1 == len(axes):
@@ -56,6 +62,8 @@ def _count(x: Tensor, axes: tuple[int, ...], op: str) -> int:
 def mean(x: Any, dim: Dim = None, keepdim: bool = False) -> Tensor:
     """Mean over `dim`."""
     x = as_tensor(x, "mean")
+    if not x._array.dtype.startswith("float"):
+        raise TypeError(f"mean: x must be float32 or float64, got {x._array.dtype}")
     return sum(x, dim, keepdim) / _count(x, _axes(dim, x.ndim, "mean"), "mean")
 
 

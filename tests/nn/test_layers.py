@@ -131,7 +131,8 @@ def test_pooling_layers():
     )
     ones = np.ones((1, 2, 2, 1))
     assert nn.AvgPool2d(2, 2, 1)(ones).numpy().ravel().tolist() == [0.25] * 4
-    assert nn.AvgPool2d(2, 2, 1, False)(ones).numpy().ravel().tolist() == [1.0] * 4
+    unpadded = nn.AvgPool2d(2, 2, 1, count_include_pad=False)(ones)
+    assert unpadded.numpy().ravel().tolist() == [1.0] * 4
     assert nn.MaxPool2d(3, 2, 1)(x).shape == (2, 3, 3, 3)
     for wrong in (
         lambda: nn.MaxPool2d(0), lambda: nn.MaxPool2d(2, 0), lambda: nn.AvgPool2d(2, padding=2),
