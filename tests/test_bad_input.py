@@ -223,6 +223,8 @@ def test_a_window_too_large_for_memory_is_refused():
     x, w = f32(1, 1, 1, 4), f32(1, 2, 2, 4)
     with pytest.raises(ValueError, match=r"the padded input .* is too large"):
         F.conv2d(x, w, stride=2, padding=1 << 29, dilation=(1 << 30) - 1)
+
+
 @pytest.mark.parametrize("op", ["reshape", "permute", "expand"])
 def test_sizes_must_be_ints(op):
     for sizes in ((2.0, 3), ("2",), ((2, None),), (True,)):
