@@ -219,6 +219,13 @@ class Tensor(_core.TensorBase):
         self.numpy()[_plain_index(index)] = self._values("assignment", value)
         self._array.touch()
 
+    def _is_recorded_with(self, other: Any) -> bool:
+        """Whether `self += other` goes to the tape: then it gives a new tensor its old name."""
+        return _mode.enabled and (
+            self._node is not None
+            or (not self.requires_grad and isinstance(other, Tensor) and other.requires_grad)
+        )
+
     def _in_place(self, op: str, function: np.ufunc, value: Any) -> Tensor:
         self._check_writable(op)
         if not isinstance(value, numbers.Real):
@@ -235,15 +242,23 @@ class Tensor(_core.TensorBase):
         return self
 
     def __iadd__(self, other: Any) -> Tensor:
+        if self._is_recorded_with(other):
+            return _ops.add(self, other)
         return self._in_place("+=", np.add, other)
 
     def __isub__(self, other: Any) -> Tensor:
+        if self._is_recorded_with(other):
+            return _ops.sub(self, other)
         return self._in_place("-=", np.subtract, other)
 
     def __imul__(self, other: Any) -> Tensor:
+        if self._is_recorded_with(other):
+            return _ops.mul(self, other)
         return self._in_place("*=", np.multiply, other)
 
     def __itruediv__(self, other: Any) -> Tensor:
+        if self._is_recorded_with(other):
+            return _ops.div(self, other)
         return self._in_place("/=", np.true_divide, other)
 
     def _values(self, op: str, value: Any) -> np.ndarray[Any, Any]:

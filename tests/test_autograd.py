@@ -304,3 +304,13 @@ def test_a_hook_must_keep_the_dtype():
     x.register_hook(lambda g: g.double())
     with pytest.raises(TypeError, match="must return float32, got float64"):
         x.sum().backward()
+
+
+def test_a_sum_of_losses_stays_on_the_tape():
+    w = fnn.tensor([1.0, 2.0], requires_grad=True)
+    total = fnn.zeros(())
+    for factor in (1.0, 3.0):
+        total += (w * factor).sum()
+    total /= 2.0
+    total.backward()
+    assert w.grad.tolist() == [2, 2]

@@ -251,8 +251,7 @@ def test_in_place_operators_are_seen_by_backward_and_refused_on_the_tape():
     loss = (p * p).sum()
     with pytest.raises(RuntimeError, match=r"\+=: a tensor that requires a gradient"):
         p += 1.0
-    with pytest.raises(RuntimeError, match="in place"):
-        loss *= 2.0
+    loss *= 2.0  # a new tensor under the old name
     with fnn.no_grad():
         p += 1.0
     with pytest.raises(RuntimeError, match="in place"):
@@ -275,7 +274,7 @@ def test_in_place_operators_check_dtype_and_shape():
 
 def test_values_that_require_a_gradient_are_not_assigned():
     x, t = fnn.ones(2, requires_grad=True), fnn.zeros(2)
-    for change in (lambda: t.copy_(x), lambda: t.__setitem__(0, x[0]), lambda: t.__iadd__(x)):
+    for change in (lambda: t.copy_(x), lambda: t.__setitem__(0, x[0])):
         with pytest.raises(RuntimeError, match="would not be recorded; use cat or stack"):
             change()
     t[0] = x[0].detach()
