@@ -63,6 +63,7 @@ class SGD(Optimizer):
             "nesterov": nesterov,
         }
         self.check_options(options)
+        self._checked: tuple[Any, ...] = ()
         super().__init__(params, options)
 
     def check_options(self, group: Mapping[str, Any]) -> None:
@@ -79,8 +80,11 @@ class SGD(Optimizer):
         """Changes every parameter that has a gradient."""
         state = self.state
         for group in self.param_groups:
-            self.check_options(group)  # they may have been changed since the last step
-            lr, momentum = group["lr"], group["momentum"]
+            lr, momentum, decay = group["lr"], group["momentum"], group["weight_decay"]
+            options = (lr, momentum, decay, group["dampening"], group["nesterov"])
+            if options != self._checked:  # they may have been changed since the last step
+                self.check_options(group)
+                self._checked = options
             # Parameters, gradients and momentum buffers of one dtype, new or used, take one call.
             batches: dict[Any, tuple[list[Any], list[Any], list[Any]]] = {}
             for p in group["params"]:
@@ -113,7 +117,7 @@ class SGD(Optimizer):
                     lr,
                     momentum,
                     group["dampening"],
-                    group["weight_decay"],
+                    decay,
                     group["nesterov"],
                     first,
                 )
