@@ -389,11 +389,3 @@ void fnn_gather_strided(void *y, const void *x, size_t item, int ndim, const ptr
     contiguous(own, ndim, shape);
     copy_strided(y, x, item, ndim, shape, own, stride);
 }
-
-void fnn_scatter_strided(void *y, const void *x, size_t item, int ndim, const ptrdiff_t *shape,
-                         const ptrdiff_t *stride)
-{
-    ptrdiff_t own[FNN_MAX_DIMS];
-    contiguous(own, ndim, shape);
-    copy_strided(y, x, item, ndim, shape, stride, own);
-}

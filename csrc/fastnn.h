@@ -119,12 +119,9 @@ void fnn_unary_bwd(int dtype, int op, void *dx, const void *dy, const void *s, p
 /* z has `shape`; stride 0 marks a broadcast dimension of a or b (strides in elements). */
 void fnn_binary(int dtype, int op, void *z, const void *a, const void *b, int ndim,
                 const ptrdiff_t *shape, const ptrdiff_t *stride_a, const ptrdiff_t *stride_b);
-/* y (contiguous, `shape`) = x read through `stride` (elements), item bytes each; and the reverse,
- * which writes x into y through `stride`. */
+/* y (contiguous, `shape`) = x read through `stride` (elements), item bytes each. */
 void fnn_gather_strided(void *y, const void *x, size_t item, int ndim, const ptrdiff_t *shape,
                         const ptrdiff_t *stride);
-void fnn_scatter_strided(void *y, const void *x, size_t item, int ndim, const ptrdiff_t *shape,
-                         const ptrdiff_t *stride);
 
 /* --- threads --------------------------------------------------------------------------------- */
 

@@ -5,7 +5,7 @@
  *   v_OP_f32, v_OP_f64      one operation on a whole vector of VL_f32 or VL_f64 lanes
  *   load store stream       unaligned load and store; stream needs an aligned address and may
  *                           bypass the cache
- *   loadn storen            the first n lanes, 0 < n < VL; other lanes load as 0; never over-reads
+ *   loadn storen            the first n lanes, 0 < n <= VL; other lanes load as 0; never over-reads
  *   fma(a,b,c) fnma(a,b,c)  a*b+c and c-a*b (one rounding where the target has FMA, else two)
  *   ldexp(a, n)             a * 2^n, rounded once, for whole n: |n| <= 250 (f32), 2000 (f64)
  *   max min                 b where either is NaN: max(a, b) = a > b ? a : b

@@ -80,7 +80,6 @@ cdef extern from "fastnn.h" nogil:
     void fnn_binary(int, int, void *, const void *, const void *, int, const Py_ssize_t *,
                     const Py_ssize_t *, const Py_ssize_t *)
     void fnn_gather_strided(void *, const void *, size_t, int, const Py_ssize_t *, const Py_ssize_t *)
-    void fnn_scatter_strided(void *, const void *, size_t, int, const Py_ssize_t *, const Py_ssize_t *)
     void fnn_set_num_threads(int)
     int fnn_get_num_threads()
     int fnn_has_openmp()
