@@ -60,7 +60,7 @@ void fnn_unary_fwd(int dtype, int op, void *y, const void *x, ptrdiff_t n, const
         return;
     }
     unary_job j = {fwd, NULL, y, x, NULL, n, dtype == FNN_F32 ? 4 : 8, p};
-    fnn_parallel_for(cuts(n, CHUNK), cost, 0, unary_task, &j);
+    fnn_parallel_for(cuts(n, CHUNK), cost, FNN_STATIC, unary_task, &j);
 }
 
 void fnn_unary_bwd(int dtype, int op, void *dx, const void *dy, const void *s, ptrdiff_t n,
@@ -73,7 +73,7 @@ void fnn_unary_bwd(int dtype, int op, void *dx, const void *dy, const void *s, p
         return;
     }
     unary_job j = {NULL, bwd, dx, dy, s, n, dtype == FNN_F32 ? 4 : 8, p};
-    fnn_parallel_for(cuts(n, CHUNK), cost, 0, unary_task, &j);
+    fnn_parallel_for(cuts(n, CHUNK), cost, FNN_STATIC, unary_task, &j);
 }
 
 /* --- merging dimensions ---------------------------------------------------------------------- */
@@ -234,7 +234,7 @@ void fnn_binary(int dtype, int op, void *z, const void *a, const void *b, int nd
         j.wides = 1;
         j.band = j.rows;
     }
-    fnn_parallel_for(j.wides * cuts(j.rows, j.band), cost, 0, binary_task, &j);
+    fnn_parallel_for(j.wides * cuts(j.rows, j.band), cost, FNN_STATIC, binary_task, &j);
 }
 
 /* --- strided copies -------------------------------------------------------------------------- */
@@ -369,8 +369,8 @@ static void copy_strided(void *to, const void *from, size_t item, int ndim, cons
     j.k1 = cuts(d->n[q], j.b1);
     j.units = total / (d->n[p] * d->n[q]) * j.k0 * j.k1;
     j.group = 1 + CHUNK / (j.b0 * j.b1);
-    fnn_parallel_for(cuts(j.units, j.group), (double)total * 0.1 * (1.0 + (double)item / 4.0), 0,
-                     copy_task, &j);
+    fnn_parallel_for(cuts(j.units, j.group), (double)total * 0.1 * (1.0 + (double)item / 4.0),
+                     FNN_STATIC, copy_task, &j);
 }
 
 static void contiguous(ptrdiff_t *stride, int ndim, const ptrdiff_t *shape)

@@ -149,10 +149,19 @@ void fnn_parallel_for(ptrdiff_t count, double cost, int flags, fnn_task task, vo
             unsigned old = ftz_enter(flags);
             double begin = now();
             ptrdiff_t done = 0;
+            if (flags & FNN_STATIC) {
+#pragma omp for schedule(static) nowait
+                for (ptrdiff_t i = 0; i < count; i++) {
+                    task(ctx, i);
+                    done++;
+                }
+            }
+            else {
 #pragma omp for schedule(dynamic, 1) nowait
-            for (ptrdiff_t i = 0; i < count; i++) {
-                task(ctx, i);
-                done++;
+                for (ptrdiff_t i = 0; i < count; i++) {
+                    task(ctx, i);
+                    done++;
+                }
             }
             if (done)
                 fastest = (now() - begin) / (double)done;
