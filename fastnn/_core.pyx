@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The bridge: the only place where Python meets C.
 
-Every function checks dtypes, shapes and sizes, allocates its result from the pool, drops the GIL
-and calls one kernel. Arrays are always C-contiguous and aligned, so no kernel ever sees a stride
+Every function checks dtypes, shapes and sizes, allocates its result from the pool, and hands a call
+to run() in door.pxi, which drops the GIL and calls the kernel. Arrays are always C-contiguous and aligned, so no kernel ever sees a stride
 that it did not ask for.
 """
 
 cimport cython
+from libc.math cimport NAN
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
 from libc.string cimport memcpy, memset
 from cpython.buffer cimport (
@@ -14,6 +15,7 @@ from cpython.buffer cimport (
 )
 
 include "_bridge/declarations.pxi"
+include "_bridge/door.pxi"
 include "_bridge/array.pxi"
 include "_bridge/config.pxi"
 include "_bridge/elementwise.pxi"

@@ -20,12 +20,6 @@ cdef int dtype_code(str name) except -1:
     raise TypeError(f"dtype: expected one of {', '.join(DTYPE_NAMES)}, got {name}")
 
 
-cdef inline int check_status(int status) except -1:
-    if status != FNN_OK:
-        raise MemoryError("fastnn: out of memory")
-    return 0
-
-
 @cython.no_gc_clear  # the collector must not take base before __dealloc__ has looked at it
 cdef class Array:
     """A C-contiguous n-dimensional array (at most 8 dimensions) with the buffer protocol.
@@ -97,8 +91,12 @@ cdef class Array:
 
     def copy(self):
         """A copy in fresh memory."""
+        cdef call c
         cdef Array out = new_like(self, self.dt)
-        memcpy(out.data, self.data, self.size * ITEM[self.dt])
+        begin(&c, copy_call, "copy", self.dt)
+        put2(&c, out, self)
+        c.n[0] = self.nbytes
+        run(&c)
         return out
 
     def reshape(self, tuple shape):
@@ -227,6 +225,58 @@ cdef int dims_from(tuple shape, Py_ssize_t *dims, str op) except -1:
     return n
 
 
+cdef int copy_call(call *c) noexcept nogil:
+    memcpy(c.p[0], c.p[1], c.n[0])
+    return FNN_OK
+
+
+cdef int fill_call(call *c) noexcept nogil:
+    cdef Py_ssize_t i
+    if c.dt == DT_F32:
+        for i in range(c.n[0]):
+            (<float *>c.p[0])[i] = <float>c.d[0]
+    elif c.dt == DT_F64:
+        for i in range(c.n[0]):
+            (<double *>c.p[0])[i] = c.d[0]
+    elif c.dt == DT_I64:
+        for i in range(c.n[0]):
+            (<int64_t *>c.p[0])[i] = c.n[1]
+    elif c.dt == DT_I32:
+        for i in range(c.n[0]):
+            (<int32_t *>c.p[0])[i] = <int32_t>c.n[1]
+    else:
+        memset(c.p[0], <uint8_t>c.n[1], c.n[0])
+    return FNN_OK
+
+
+cdef int fill(Array out, double number, int64_t whole) except -1:
+    """Overwrites out with `number`, or with `whole` where it holds integers."""
+    cdef call c
+    begin(&c, fill_call, "full", out.dt)
+    put(&c, out)
+    c.n[0] = out.size
+    c.n[1] = whole
+    c.d[0] = number
+    return run(&c)
+
+
+cdef int gather_call(call *c) noexcept nogil:
+    fnn_gather_strided(c.p[0], c.p[1], c.n[0], <int>c.n[1], c.g.dims[0], c.g.dims[1])
+    return FNN_OK
+
+
+cdef Array gathered(call *c, str name, Array a, int n):
+    """A copy of a under the shape g.dims[0], read with the strides g.dims[1]."""
+    cdef Array out = new_array(a.dt, n, c.g.dims[0])
+    begin(c, gather_call, name, a.dt)
+    put2(c, out, a)
+    c.n[0] = ITEM[a.dt]
+    c.n[1] = n
+    if out.size:
+        run(c)
+    return out
+
+
 def empty(tuple shape, str dtype):
     """An uninitialized array."""
     cdef Py_ssize_t dims[8]
@@ -237,7 +287,6 @@ def empty(tuple shape, str dtype):
 def full(tuple shape, str dtype, object value):
     """An array filled with one value, which must fit the dtype."""
     cdef Array out = empty(shape, dtype)
-    cdef Py_ssize_t i
     cdef double number = float(value)
     cdef int64_t whole = 0
     if out.dt > DT_F64:
@@ -247,20 +296,7 @@ def full(tuple shape, str dtype, object value):
         if not low <= int(value) <= high:
             raise ValueError(f"full: {value} does not fit {dtype}")
         whole = int(value)
-    if out.dt == DT_F32:
-        for i in range(out.size):
-            (<float *>out.data)[i] = <float>number
-    elif out.dt == DT_F64:
-        for i in range(out.size):
-            (<double *>out.data)[i] = number
-    elif out.dt == DT_I64:
-        for i in range(out.size):
-            (<int64_t *>out.data)[i] = whole
-    elif out.dt == DT_I32:
-        for i in range(out.size):
-            (<int32_t *>out.data)[i] = <int32_t>whole
-    else:
-        memset(out.data, <uint8_t>whole, out.size)
+    fill(out, number, whole)
     return out
 
 
@@ -342,48 +378,38 @@ def from_buffer(object source, bint copy=True):
 
 def permute(Array a, tuple axes):
     """A copy with dimension i taken from dimension axes[i] (a permutation, checked by the caller)."""
-    cdef Py_ssize_t dims[8]
+    cdef call c
     cdef Py_ssize_t own[8]
-    cdef Py_ssize_t strides[8]
     cdef Py_ssize_t step = 1
     cdef int i
     for i in range(a.ndim - 1, -1, -1):
         own[i] = step
         step *= a.dims[i]
     for i in range(a.ndim):
-        dims[i] = a.dims[<int>axes[i]]
-        strides[i] = own[<int>axes[i]]
-    cdef Array out = new_array(a.dt, a.ndim, dims)
-    if out.size:
-        with nogil:
-            fnn_gather_strided(out.data, a.data, ITEM[a.dt], a.ndim, dims, strides)
-    return out
+        c.g.dims[0][i] = a.dims[<int>axes[i]]
+        c.g.dims[1][i] = own[<int>axes[i]]
+    return gathered(&c, "permute", a, a.ndim)
 
 
 def expand(Array a, tuple shape):
     """A copy broadcast to `shape` (NumPy's rules)."""
-    cdef Py_ssize_t dims[8]
-    cdef Py_ssize_t strides[8]
-    cdef int n = dims_from(shape, dims, "expand")
+    cdef call c
+    cdef int n = dims_from(shape, c.g.dims[0], "expand")
     cdef int lead = n - a.ndim
     cdef Py_ssize_t step = 1
     cdef int i
     if lead < 0:
         raise ValueError(f"expand: cannot broadcast {a.shape} to {shape}")
     for i in range(n - 1, -1, -1):
-        if i < lead or (a.dims[i - lead] == 1 and dims[i] != 1):
-            strides[i] = 0
-        elif a.dims[i - lead] != dims[i]:
+        if i < lead or (a.dims[i - lead] == 1 and c.g.dims[0][i] != 1):
+            c.g.dims[1][i] = 0
+        elif a.dims[i - lead] != c.g.dims[0][i]:
             raise ValueError(f"expand: cannot broadcast {a.shape} to {shape}")
         else:
-            strides[i] = step
+            c.g.dims[1][i] = step
         if i >= lead:
             step *= a.dims[i - lead]
-    cdef Array out = new_array(a.dt, n, dims)
-    if out.size:
-        with nogil:
-            fnn_gather_strided(out.data, a.data, ITEM[a.dt], n, dims, strides)
-    return out
+    return gathered(&c, "expand", a, n)
 
 
 cdef inline int check_float(Array a, str op, str name) except -1:

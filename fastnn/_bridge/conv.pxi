@@ -52,11 +52,21 @@ cdef int conv_geometry(fnn_conv *g, Array x, Array w, tuple stride, tuple paddin
     return 0
 
 
+cdef inline double conv_flops(fnn_conv *g) noexcept:
+    return 2.0 * g.n * g.oh * g.ow * g.k * g.r * g.s * (g.c // g.groups)
+
+
+cdef int conv2d_fwd_call(call *c) noexcept nogil:
+    return fnn_kernels_for(c.dt).conv2d_fwd(c.p[0], c.p[1], c.p[2], c.p[3], &c.g.conv)
+
+
 def conv2d_fwd(Array x, Array w, object bias, tuple stride, tuple padding, tuple dilation,
                Py_ssize_t groups, int act=-1, double p0=0.0, double p1=0.0):
     """y (N,OH,OW,K) = act(conv(x, w) + bias)."""
-    cdef fnn_conv g
-    conv_geometry(&g, x, w, stride, padding, dilation, groups)
+    cdef call c
+    cdef fnn_conv *g = &c.g.conv
+    begin(&c, conv2d_fwd_call, "conv2d", x.dt)
+    conv_geometry(g, x, w, stride, padding, dilation, groups)
     cdef Array b = None
     if bias is not None:
         b = bias
@@ -69,47 +79,55 @@ def conv2d_fwd(Array x, Array w, object bias, tuple stride, tuple padding, tuple
     cdef Py_ssize_t dims[4]
     dims[0], dims[1], dims[2], dims[3] = g.n, g.oh, g.ow, g.k
     cdef Array y = new_array(x.dt, 4, dims)
-    cdef void *bp = b.data if b is not None else NULL
-    cdef const fnn_kernels *k = fnn_kernels_for(x.dt)
-    cdef int status = 0
+    put2(&c, y, x)
+    put2(&c, w, b)
+    c.flops = conv_flops(g)
     if y.size:
-        with nogil:
-            status = k.conv2d_fwd(y.data, x.data, w.data, bp, &g)
-    check_status(status)
+        run(&c)
     return y
+
+
+cdef int conv2d_bwd_data_call(call *c) noexcept nogil:
+    return fnn_kernels_for(c.dt).conv2d_bwd_data(c.p[0], c.p[1], c.p[2], &c.g.conv)
+
+
+cdef int conv2d_bwd_weights_call(call *c) noexcept nogil:
+    return fnn_kernels_for(c.dt).conv2d_bwd_weights(c.p[0], c.p[1], c.p[2], c.p[3], &c.g.conv)
 
 
 def conv2d_bwd(Array dy, Array x, Array w, object y, tuple stride, tuple padding, tuple dilation,
                Py_ssize_t groups, int act, double p0, double p1,
                bint need_dx, bint need_dw, bint need_db):
     """(dx, dw, db), each None where not needed; y is the output of a fused activation or None."""
-    cdef fnn_conv g
-    conv_geometry(&g, x, w, stride, padding, dilation, groups)
+    cdef call c
+    cdef fnn_conv *g = &c.g.conv
+    conv_geometry(g, x, w, stride, padding, dilation, groups)
     check_same_dtype(dy, x, "conv2d", "gradient", "x")
     if dy.shape != (g.n, g.oh, g.ow, g.k):
         raise ValueError(f"conv2d: gradient must be {(g.n, g.oh, g.ow, g.k)}, got {dy.shape}")
     if act >= 0:
         dy = unary_bwd(act, dy, y, p0, p1)
     cdef Array dx = None, dw = None, db = None
-    cdef void *dbp = NULL
     if need_dx:
         dx = new_like(x, x.dt)
     if need_dw or need_db:
         dw = new_like(w, w.dt)
     if need_db:
         db = new_array(w.dt, 1, w.dims)
-        dbp = db.data
-    cdef const fnn_kernels *k = fnn_kernels_for(x.dt)
-    cdef int status = 0
     if dy.size == 0:
         for a in (dx, dw, db):
             if a is not None:
-                memset((<Array>a).data, 0, (<Array>a).size * ITEM[x.dt])
-    else:
-        with nogil:
-            if need_dx:
-                status |= k.conv2d_bwd_data(dx.data, dy.data, w.data, &g)
-            if need_dw or need_db:
-                status |= k.conv2d_bwd_weights(dw.data, dbp, dy.data, x.data, &g)
-    check_status(status)
+                fill(a, 0.0, 0)
+        return dx, dw, db
+    if need_dx:
+        begin(&c, conv2d_bwd_data_call, "conv2d data", x.dt, True)
+        put3(&c, dx, dy, w)
+        c.flops = conv_flops(g)
+        run(&c)
+    if need_dw or need_db:
+        begin(&c, conv2d_bwd_weights_call, "conv2d weights", x.dt, True)
+        put2(&c, dw, db)
+        put2(&c, dy, x)
+        c.flops = conv_flops(g)
+        run(&c)
     return dx, dw, db

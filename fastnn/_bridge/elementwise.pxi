@@ -2,44 +2,66 @@
 
 UNARY = {fnn_unary_names[i].decode(): (i, chr(fnn_unary_saved[i])) for i in range(FNN_UNARY_COUNT)}
 BINARY = {fnn_binary_names[i].decode(): i for i in range(FNN_BINARY_COUNT)}
+cdef tuple UNARY_NAMES = tuple(UNARY)
+cdef tuple BINARY_NAMES = tuple(BINARY)
+
+
+cdef int unary_fwd_call(call *c) noexcept nogil:
+    fnn_unary_fwd(c.dt, <int>c.n[1], c.p[0], c.p[1], c.n[0], c.d)
+    return FNN_OK
 
 
 def unary_fwd(int op, Array x, double p0=0.0, double p1=0.0):
     """y = f(x; p0, p1)."""
+    cdef call c
     if x.dt > DT_F64:
-        raise TypeError(f"{fnn_unary_names[op].decode()}: x must be float32 or float64, got {x.dtype}")
+        raise TypeError(f"{UNARY_NAMES[op]}: x must be float32 or float64, got {x.dtype}")
     cdef Array y = new_array(x.dt, x.ndim, x.dims)
-    cdef double p[2]
-    p[0] = p0
-    p[1] = p1
-    with nogil:
-        fnn_unary_fwd(x.dt, op, y.data, x.data, x.size, p)
+    begin(&c, unary_fwd_call, UNARY_NAMES[op], x.dt)
+    put2(&c, y, x)
+    c.n[0] = x.size
+    c.n[1] = op
+    c.d[0] = p0
+    c.d[1] = p1
+    run(&c)
     return y
+
+
+cdef int unary_bwd_call(call *c) noexcept nogil:
+    fnn_unary_bwd(c.dt, <int>c.n[1], c.p[0], c.p[1], c.p[2], c.n[0], c.d)
+    return FNN_OK
 
 
 def unary_bwd(int op, Array dy, Array saved, double p0=0.0, double p1=0.0):
     """dx = dy f'; `saved` is x or y, as the row says."""
-    cdef str name = fnn_unary_names[op].decode()
+    cdef call c
+    cdef str name = UNARY_NAMES[op]
     check_same_dtype(dy, saved, name, "gradient", "output")
     check_same_shape(dy, saved, name, "gradient", "output")
     cdef Array dx = new_array(dy.dt, dy.ndim, dy.dims)
-    cdef double p[2]
-    p[0] = p0
-    p[1] = p1
-    with nogil:
-        fnn_unary_bwd(dy.dt, op, dx.data, dy.data, saved.data, dy.size, p)
+    begin(&c, unary_bwd_call, UNARY_NAMES[op], dy.dt, True)
+    put3(&c, dx, dy, saved)
+    c.n[0] = dy.size
+    c.n[1] = op
+    c.d[0] = p0
+    c.d[1] = p1
+    run(&c)
     return dx
+
+
+cdef int binary_call(call *c) noexcept nogil:
+    fnn_binary(c.dt, <int>c.n[0], c.p[0], c.p[1], c.p[2], <int>c.n[1], c.g.dims[0], c.g.dims[1],
+               c.g.dims[2])
+    return FNN_OK
 
 
 def binary(int op, Array a, Array b):
     """c = f(a, b), broadcast by NumPy's rules."""
+    cdef call c
     cdef int n, i, lead_a, lead_b
-    cdef Py_ssize_t dims[8]
-    cdef Py_ssize_t sa[8]
-    cdef Py_ssize_t sb[8]
     cdef Py_ssize_t da, db, step_a = 1, step_b = 1
     if a.dt != b.dt or a.dt > DT_F64:
-        name = fnn_binary_names[op].decode()
+        name = BINARY_NAMES[op]
         check_float(a, name, "a")
         check_float(b, name, "b")
         check_same_dtype(a, b, name, "a", "b")
@@ -51,81 +73,105 @@ def binary(int op, Array a, Array b):
         db = b.dims[i - lead_b] if i >= lead_b else 1
         if da != db and da != 1 and db != 1:
             raise ValueError(
-                f"{fnn_binary_names[op].decode()}: shapes {a.shape} and {b.shape} do not broadcast"
+                f"{BINARY_NAMES[op]}: shapes {a.shape} and {b.shape} do not broadcast"
             )
-        dims[i] = db if da == 1 else da
-        sa[i] = step_a if da != 1 else 0
-        sb[i] = step_b if db != 1 else 0
+        c.g.dims[0][i] = db if da == 1 else da
+        c.g.dims[1][i] = step_a if da != 1 else 0
+        c.g.dims[2][i] = step_b if db != 1 else 0
         step_a *= da
         step_b *= db
-    cdef Array c = new_array(a.dt, n, dims)
-    if c.size:
-        with nogil:
-            fnn_binary(a.dt, op, c.data, a.data, b.data, n, dims, sa, sb)
-    return c
+    cdef Array z = new_array(a.dt, n, c.g.dims[0])
+    begin(&c, binary_call, BINARY_NAMES[op], a.dt)
+    put3(&c, z, a, b)
+    c.n[0] = op
+    c.n[1] = n
+    if z.size:
+        run(&c)
+    return z
+
+
+cdef int binary_scalar_call(call *c) noexcept nogil:
+    cdef float b32 = <float>c.d[0]
+    cdef void *b = <void *>&b32 if c.dt == DT_F32 else <void *>&c.d[0]
+    cdef Py_ssize_t one = 1, zero = 0
+    if c.n[2]:
+        fnn_binary(c.dt, <int>c.n[0], c.p[0], b, c.p[1], 1, &c.n[1], &zero, &one)
+    else:
+        fnn_binary(c.dt, <int>c.n[0], c.p[0], c.p[1], b, 1, &c.n[1], &one, &zero)
+    return FNN_OK
 
 
 def binary_scalar(int op, Array a, double b, bint swapped=False):
     """c = f(a, b), or f(b, a) where swapped, with a Python number b taken in a's dtype."""
-    cdef float b32 = <float>b
-    cdef double b64 = b
-    cdef void *p = <void *>&b32 if a.dt == DT_F32 else <void *>&b64
-    cdef Py_ssize_t one = 1, zero = 0
-    cdef Py_ssize_t size = a.size
+    cdef call c
     if a.dt > DT_F64:
-        check_float(a, fnn_binary_names[op].decode(), "a")
-    cdef Array c = new_array(a.dt, a.ndim, a.dims)
-    if size:
-        with nogil:
-            if swapped:
-                fnn_binary(a.dt, op, c.data, p, a.data, 1, &size, &zero, &one)
-            else:
-                fnn_binary(a.dt, op, c.data, a.data, p, 1, &size, &one, &zero)
-    return c
+        check_float(a, BINARY_NAMES[op], "a")
+    cdef Array z = new_array(a.dt, a.ndim, a.dims)
+    begin(&c, binary_scalar_call, BINARY_NAMES[op], a.dt)
+    put2(&c, z, a)
+    c.n[0] = op
+    c.n[1] = a.size
+    c.n[2] = swapped
+    c.d[0] = b
+    if z.size:
+        run(&c)
+    return z
 
 
 def add_(Array a, Array b):
     """a += b, for equal shapes."""
+    cdef call c
     check_same_dtype(a, b, "add_", "a", "b")
     check_same_shape(a, b, "add_", "a", "b")
     if a.readonly:
         raise ValueError("add_: a is read-only")
-    cdef Py_ssize_t one = 1, size = a.size
-    cdef int op = BINARY["add"]
-    if size:
-        with nogil:
-            fnn_binary(a.dt, op, a.data, a.data, b.data, 1, &size, &one, &one)
+    begin(&c, binary_call, "add_", a.dt)
+    put3(&c, a, a, b)
+    c.n[0] = BINARY["add"]
+    c.n[1] = 1
+    c.g.dims[0][0] = a.size
+    c.g.dims[1][0] = c.g.dims[2][0] = 1
+    if a.size:
+        run(&c)
     mark_written(a)
+
+
+cdef int prelu_fwd_call(call *c) noexcept nogil:
+    return fnn_kernels_for(c.dt).prelu_fwd(c.p[0], c.p[1], c.p[2], c.n[0], c.n[1], c.n[2])
 
 
 def prelu_fwd(Array x, Array slope):
     """y = x where x > 0, else slope x; slope has one element or one for each channel (last axis)."""
-    cdef Py_ssize_t c = prelu_channels(x, slope)
+    cdef call c
+    begin(&c, prelu_fwd_call, "prelu", x.dt)
+    prelu_sizes(x, slope, c.n)
     cdef Array y = new_like(x, x.dt)
-    cdef const fnn_kernels *k = fnn_kernels_for(x.dt)
-    cdef int status
-    with nogil:
-        status = k.prelu_fwd(y.data, x.data, slope.data, x.size // c if c else 0, c, slope.size)
-    check_status(status)
+    put3(&c, y, x, slope)
+    run(&c)
     return y
+
+
+cdef int prelu_bwd_call(call *c) noexcept nogil:
+    return fnn_kernels_for(c.dt).prelu_bwd(
+        c.p[0], c.p[1], c.p[2], c.p[3], c.p[4], c.n[0], c.n[1], c.n[2])
 
 
 def prelu_bwd(Array dy, Array x, Array slope):
     """(dx, dslope)."""
-    cdef Py_ssize_t c = prelu_channels(x, slope)
+    cdef call c
+    begin(&c, prelu_bwd_call, "prelu", x.dt, True)
+    prelu_sizes(x, slope, c.n)
     check_same_dtype(dy, x, "prelu", "gradient", "x")
     check_same_shape(dy, x, "prelu", "gradient", "x")
     cdef Array dx = new_like(x, x.dt), dslope = new_like(slope, x.dt)
-    cdef const fnn_kernels *k = fnn_kernels_for(x.dt)
-    cdef int status
-    with nogil:
-        status = k.prelu_bwd(dx.data, dslope.data, dy.data, x.data, slope.data,
-                             x.size // c if c else 0, c, slope.size)
-    check_status(status)
+    put3(&c, dx, dslope, dy)
+    put2(&c, x, slope)
+    run(&c)
     return dx, dslope
 
 
-cdef Py_ssize_t prelu_channels(Array x, Array slope) except -1:
+cdef int prelu_sizes(Array x, Array slope, Py_ssize_t *n) except -1:
+    """Fills n with (rows, channels, slopes)."""
     check_float(x, "prelu", "x")
     check_same_dtype(x, slope, "prelu", "x", "weight")
     if slope.ndim != 1 or slope.size == 0:
@@ -133,7 +179,14 @@ cdef Py_ssize_t prelu_channels(Array x, Array slope) except -1:
     cdef Py_ssize_t c = x.dims[x.ndim - 1] if x.ndim else 1
     if slope.size != 1 and slope.size != c:
         raise ValueError(f"prelu: weight has {slope.size} slopes, x has {c} channels")
-    return c
+    n[0] = x.size // c if c else 0
+    n[1] = c
+    n[2] = slope.size
+    return 0
+
+
+cdef int maxout_fwd_call(call *c) noexcept nogil:
+    return fnn_kernels_for(c.dt).maxout_fwd(c.p[0], <int32_t *>c.p[1], c.p[2], c.n[0], c.n[1])
 
 
 def maxout_fwd(Array x, Py_ssize_t pieces):
@@ -143,33 +196,39 @@ def maxout_fwd(Array x, Py_ssize_t pieces):
         raise ValueError(f"maxout: pieces must be at least 1, got {pieces}")
     if x.ndim == 0 or x.dims[x.ndim - 1] % pieces:
         raise ValueError(f"maxout: the last axis of {x.shape} is not a multiple of pieces = {pieces}")
+    cdef call c
     cdef Py_ssize_t dims[8]
     cdef int i
     for i in range(x.ndim):
         dims[i] = x.dims[i]
     dims[x.ndim - 1] //= pieces
     cdef Array y = new_array(x.dt, x.ndim, dims), index = new_array(DT_I32, x.ndim, dims)
-    cdef const fnn_kernels *k = fnn_kernels_for(x.dt)
-    cdef int status
-    with nogil:
-        status = k.maxout_fwd(y.data, <int32_t *>index.data, x.data, y.size, pieces)
-    check_status(status)
+    begin(&c, maxout_fwd_call, "maxout", x.dt)
+    put3(&c, y, index, x)
+    c.n[0] = y.size
+    c.n[1] = pieces
+    run(&c)
     return y, index
+
+
+cdef int maxout_bwd_call(call *c) noexcept nogil:
+    return fnn_kernels_for(c.dt).maxout_bwd(c.p[0], c.p[1], <int32_t *>c.p[2], c.n[0], c.n[1])
 
 
 def maxout_bwd(Array dy, Array index, Py_ssize_t pieces):
     """dx."""
     check_float(dy, "maxout", "gradient")
     check_same_shape(dy, index, "maxout", "gradient", "output")
+    cdef call c
     cdef Py_ssize_t dims[8]
     cdef int i
     for i in range(dy.ndim):
         dims[i] = dy.dims[i]
     dims[dy.ndim - 1] *= pieces
     cdef Array dx = new_array(dy.dt, dy.ndim, dims)
-    cdef const fnn_kernels *k = fnn_kernels_for(dy.dt)
-    cdef int status
-    with nogil:
-        status = k.maxout_bwd(dx.data, dy.data, <int32_t *>index.data, dy.size, pieces)
-    check_status(status)
+    begin(&c, maxout_bwd_call, "maxout", dy.dt, True)
+    put3(&c, dx, dy, index)
+    c.n[0] = dy.size
+    c.n[1] = pieces
+    run(&c)
     return dx

@@ -1,26 +1,39 @@
 # Matrix products.
 
-cdef int run_gemm(int dt, void *c, const void *a, const void *b, const void *bias, ptrdiff_t m,
-                  ptrdiff_t n, ptrdiff_t k, bint ta, bint tb, int act, double p0, double p1) noexcept nogil:
-    """c[m,n] = act(op(a) op(b) + bias) on dense matrices."""
+cdef int gemm_call(call *c) noexcept nogil:
+    """c[m,n] = act(op(a) op(b) + bias) on dense matrices; n[4] such products, b moves by n[5]."""
     cdef fnn_gemm g
-    g.c = c
-    g.a = a
-    g.b = b
-    g.bias = bias
-    g.m = m
-    g.n = n
-    g.k = k
-    g.lda = m if ta else k
-    g.ldb = k if tb else n
-    g.ldc = n
-    g.trans_a = ta
-    g.trans_b = tb
+    cdef Py_ssize_t item = 4 if c.dt == DT_F32 else 8, i
+    g.bias = c.p[3]
+    g.m, g.n, g.k = c.n[0], c.n[1], c.n[2]
+    g.trans_a = c.n[3] & 1
+    g.trans_b = c.n[3] >> 1
+    g.lda = g.m if g.trans_a else g.k
+    g.ldb = g.k if g.trans_b else g.n
+    g.ldc = g.n
     g.accumulate = 0
-    g.act.unary = act
-    g.act.p[0] = p0
-    g.act.p[1] = p1
-    return fnn_kernels_for(dt).gemm(&g)
+    g.act = c.g.act
+    cdef int status = FNN_OK
+    for i in range(c.n[4]):
+        g.c = <char *>c.p[0] + i * g.m * g.n * item
+        g.a = <char *>c.p[1] + i * g.m * g.k * item
+        g.b = <char *>c.p[2] + i * c.n[5] * item
+        if status == FNN_OK:
+            status = fnn_kernels_for(c.dt).gemm(&g)
+    return status
+
+
+cdef inline void gemm_sizes(call *c, Py_ssize_t m, Py_ssize_t n, Py_ssize_t k, bint ta, bint tb,
+                            Py_ssize_t batch=1, Py_ssize_t step_b=0) noexcept:
+    """Of `batch` products of m by k and k by n matrices; without bias and activation."""
+    c.n[0] = m
+    c.n[1] = n
+    c.n[2] = k
+    c.n[3] = ta | tb << 1
+    c.n[4] = batch
+    c.n[5] = step_b
+    c.flops = 2.0 * batch * m * n * k
+    c.g.act.unary = -1
 
 
 def matmul(Array a, Array b, bint ta=False, bint tb=False):
@@ -44,22 +57,22 @@ def matmul(Array a, Array b, bint ta=False, bint tb=False):
     dims[na - 2] = m
     dims[na - 1] = n
     cdef Array c = new_array(a.dt, na, dims)
-    cdef Py_ssize_t item = ITEM[a.dt], j, step_b = k * n * item if nb > 2 else 0
-    cdef int status = 0
+    cdef call call_
+    cdef Py_ssize_t step_b = k * n if nb > 2 else 0
     if nb == 2 and not ta:
         m *= batch
         batch = 1 if batch else 0
-    with nogil:
-        for j in range(batch):
-            if status == 0:
-                status = run_gemm(a.dt, c.data + j * m * n * item, a.data + j * m * k * item,
-                                  b.data + j * step_b, NULL, m, n, k, ta, tb, -1, 0, 0)
-    check_status(status)
+    begin(&call_, gemm_call, "matmul", a.dt)
+    put2(&call_, c, a)
+    put2(&call_, b, None)
+    gemm_sizes(&call_, m, n, k, ta, tb, batch, step_b)
+    run(&call_)
     return c
 
 
 def linear_fwd(Array x, Array w, object bias, int act=-1, double p0=0.0, double p1=0.0):
     """y = act(x w^T + bias); x (..., in), w (out, in), bias (out) or None."""
+    cdef call c
     cdef Array b = None
     cdef Py_ssize_t dims[8]
     cdef int i
@@ -85,11 +98,14 @@ def linear_fwd(Array x, Array w, object bias, int act=-1, double p0=0.0, double 
     cdef Py_ssize_t n = w.dims[0], k = w.dims[1], rows = 1
     for i in range(x.ndim - 1):
         rows *= x.dims[i]
-    cdef void *bp = b.data if b is not None else NULL
-    cdef int status
-    with nogil:
-        status = run_gemm(x.dt, y.data, x.data, w.data, bp, rows, n, k, False, True, act, p0, p1)
-    check_status(status)
+    begin(&c, gemm_call, "linear", x.dt)
+    put2(&c, y, x)
+    put2(&c, w, b)
+    gemm_sizes(&c, rows, n, k, False, True)
+    c.g.act.unary = act
+    c.g.act.p[0] = p0
+    c.g.act.p[1] = p1
+    run(&c)
     return y
 
 
@@ -97,7 +113,8 @@ def linear_bwd(Array dy, Array x, Array w, object y, int act, double p0, double 
                bint need_dx, bint need_dw, bint need_db):
     """(dx, dw, db), each None where not needed; y is the output of a fused activation or None."""
     cdef Py_ssize_t n = w.dims[0], k = w.dims[1], rows = 1
-    cdef int i, status = 0
+    cdef call c
+    cdef int i
     cdef Array dx = None, dw = None, db = None
     check_same_dtype(dy, x, "linear", "gradient", "x")
     if dy.ndim != x.ndim or dy.dims[dy.ndim - 1] != n:
@@ -108,16 +125,24 @@ def linear_bwd(Array dy, Array x, Array w, object y, int act, double p0, double 
         rows *= x.dims[i]
     if need_dx:
         dx = new_like(x, x.dt)
+        begin(&c, gemm_call, "linear data", x.dt, True)
+        put2(&c, dx, dy)
+        put2(&c, w, None)
+        gemm_sizes(&c, rows, k, n, False, False)
+        run(&c)
     if need_dw:
         dw = new_like(w, w.dt)
+        begin(&c, gemm_call, "linear weights", x.dt, True)
+        put2(&c, dw, dy)
+        put2(&c, x, None)
+        gemm_sizes(&c, n, k, rows, True, False)
+        run(&c)
     if need_db:
         db = new_array(w.dt, 1, w.dims)
-    with nogil:
-        if need_dx:
-            status |= run_gemm(dy.dt, dx.data, dy.data, w.data, NULL, rows, k, n, False, False, -1, 0, 0)
-        if need_dw:
-            status |= run_gemm(dy.dt, dw.data, dy.data, x.data, NULL, n, k, rows, True, False, -1, 0, 0)
-        if need_db:
-            status |= fnn_kernels_for(dy.dt).sum(db.data, dy.data, 1, rows, n)
-    check_status(status)
+        begin(&c, sum_call, "linear bias", x.dt, True)
+        put2(&c, db, dy)
+        c.n[0] = 1
+        c.n[1] = rows
+        c.n[2] = n
+        run(&c)
     return dx, dw, db

@@ -2,12 +2,18 @@
 from libc.stdlib cimport free, malloc
 
 
+cdef int sgd_call(call *c) noexcept nogil:
+    return fnn_kernels_for(c.dt).sgd(<fnn_param *>c.p[0], c.n[0], c.d[0], c.d[1], c.d[2], c.d[3],
+                                     <int>c.n[1], <int>c.n[2])
+
+
 def sgd(list params, list grads, list state, double lr, double momentum, double dampening,
         double weight_decay, bint nesterov, bint first):
     """One step of SGD in place; state holds the momentum buffers (empty where momentum is 0)."""
     cdef Py_ssize_t i, n = len(params)
     cdef Array p, g, s
-    cdef int dt = 0, status
+    cdef int dt = 0
+    cdef call c
     if len(grads) != n or (momentum != 0 and len(state) != n):
         raise ValueError(f"sgd: {n} parameters, {len(grads)} gradients, {len(state)} buffers")
     if n == 0:
@@ -39,10 +45,16 @@ def sgd(list params, list grads, list state, double lr, double momentum, double 
                 if s.readonly:
                     raise ValueError("sgd: a momentum buffer is read-only")
                 rows[i].state = s.data
-        with nogil:
-            status = fnn_kernels_for(dt).sgd(rows, n, lr, momentum, dampening, weight_decay,
-                                             nesterov, first)
-        check_status(status)
+        begin(&c, sgd_call, "sgd", dt)
+        c.p[0] = rows
+        c.n[0] = n
+        c.n[1] = nesterov
+        c.n[2] = first
+        c.d[0] = lr
+        c.d[1] = momentum
+        c.d[2] = dampening
+        c.d[3] = weight_decay
+        run(&c)
         for p in params:
             mark_written(p)
     finally:

@@ -33,19 +33,22 @@ cdef Array pool_output(fnn_pool *g, int dt):
     return new_array(dt, 4, dims)
 
 
+cdef int max_pool2d_fwd_call(call *c) noexcept nogil:
+    return fnn_kernels_for(c.dt).max_pool2d_fwd(c.p[0], <uint8_t *>c.p[1], c.p[2], &c.g.pool)
+
+
 def max_pool2d_fwd(Array x, tuple kernel, tuple stride, tuple padding):
     """(y, index): index says which element of the window won."""
-    cdef fnn_pool g
-    pool_geometry(&g, "max_pool2d", x, kernel, stride, padding, True)
+    cdef call c
+    cdef fnn_pool *g = &c.g.pool
+    begin(&c, max_pool2d_fwd_call, "max_pool2d", x.dt)
+    pool_geometry(g, "max_pool2d", x, kernel, stride, padding, True)
     if g.r * g.s > 255:
         raise ValueError(f"max_pool2d: a window has at most 255 elements, got kernel_size {kernel}")
-    cdef Array y = pool_output(&g, x.dt), index = pool_output(&g, DT_U8)
-    cdef const fnn_kernels *k = fnn_kernels_for(x.dt)
-    cdef int status = 0
+    cdef Array y = pool_output(g, x.dt), index = pool_output(g, DT_U8)
+    put3(&c, y, index, x)
     if y.size:
-        with nogil:
-            status = k.max_pool2d_fwd(y.data, <uint8_t *>index.data, x.data, &g)
-    check_status(status)
+        run(&c)
     return y, index
 
 
@@ -56,47 +59,53 @@ cdef Array pool_gradient(Array dy, str op, fnn_pool *g, Array x):
     return new_like(x, x.dt)
 
 
+cdef int max_pool2d_bwd_call(call *c) noexcept nogil:
+    return fnn_kernels_for(c.dt).max_pool2d_bwd(c.p[0], c.p[1], <uint8_t *>c.p[2], &c.g.pool)
+
+
 def max_pool2d_bwd(Array dy, Array index, Array x, tuple kernel, tuple stride, tuple padding):
     """dx; of x only the shape is used."""
-    cdef fnn_pool g
-    pool_geometry(&g, "max_pool2d", x, kernel, stride, padding, True)
-    cdef Array dx = pool_gradient(dy, "max_pool2d", &g, x)
+    cdef call c
+    begin(&c, max_pool2d_bwd_call, "max_pool2d", x.dt, True)
+    pool_geometry(&c.g.pool, "max_pool2d", x, kernel, stride, padding, True)
+    cdef Array dx = pool_gradient(dy, "max_pool2d", &c.g.pool, x)
     check_same_shape(dy, index, "max_pool2d", "gradient", "index")
-    cdef const fnn_kernels *k = fnn_kernels_for(x.dt)
-    cdef int status = 0
+    put3(&c, dx, dy, index)
     if dx.size:
-        with nogil:
-            status = k.max_pool2d_bwd(dx.data, dy.data, <uint8_t *>index.data, &g)
-    check_status(status)
+        run(&c)
     return dx
+
+
+cdef int avg_pool2d_fwd_call(call *c) noexcept nogil:
+    return fnn_kernels_for(c.dt).avg_pool2d_fwd(c.p[0], c.p[1], &c.g.pool)
 
 
 def avg_pool2d_fwd(Array x, tuple kernel, tuple stride, tuple padding, bint count_include_pad):
     """y."""
-    cdef fnn_pool g
-    pool_geometry(&g, "avg_pool2d", x, kernel, stride, padding, count_include_pad)
-    cdef Array y = pool_output(&g, x.dt)
-    cdef const fnn_kernels *k = fnn_kernels_for(x.dt)
-    cdef int status = 0
+    cdef call c
+    begin(&c, avg_pool2d_fwd_call, "avg_pool2d", x.dt)
+    pool_geometry(&c.g.pool, "avg_pool2d", x, kernel, stride, padding, count_include_pad)
+    cdef Array y = pool_output(&c.g.pool, x.dt)
+    put2(&c, y, x)
     if y.size:
-        with nogil:
-            status = k.avg_pool2d_fwd(y.data, x.data, &g)
-    check_status(status)
+        run(&c)
     return y
+
+
+cdef int avg_pool2d_bwd_call(call *c) noexcept nogil:
+    return fnn_kernels_for(c.dt).avg_pool2d_bwd(c.p[0], c.p[1], &c.g.pool)
 
 
 def avg_pool2d_bwd(Array dy, Array x, tuple kernel, tuple stride, tuple padding,
                    bint count_include_pad):
     """dx; of x only the shape is used."""
-    cdef fnn_pool g
-    pool_geometry(&g, "avg_pool2d", x, kernel, stride, padding, count_include_pad)
-    cdef Array dx = pool_gradient(dy, "avg_pool2d", &g, x)
-    cdef const fnn_kernels *k = fnn_kernels_for(x.dt)
-    cdef int status = 0
+    cdef call c
+    begin(&c, avg_pool2d_bwd_call, "avg_pool2d", x.dt, True)
+    pool_geometry(&c.g.pool, "avg_pool2d", x, kernel, stride, padding, count_include_pad)
+    cdef Array dx = pool_gradient(dy, "avg_pool2d", &c.g.pool, x)
+    put2(&c, dx, dy)
     if dx.size:
-        with nogil:
-            status = k.avg_pool2d_bwd(dx.data, dy.data, &g)
-    check_status(status)
+        run(&c)
     return dx
 
 
@@ -117,29 +126,33 @@ cdef int adaptive_geometry(fnn_pool *g, Array x, tuple output) except -1:
     return 0
 
 
+cdef int adaptive_avg_pool2d_fwd_call(call *c) noexcept nogil:
+    return fnn_kernels_for(c.dt).adaptive_avg_pool2d_fwd(c.p[0], c.p[1], &c.g.pool)
+
+
 def adaptive_avg_pool2d_fwd(Array x, tuple output):
     """y (N, *output, C)."""
-    cdef fnn_pool g
-    adaptive_geometry(&g, x, output)
-    cdef Array y = pool_output(&g, x.dt)
-    cdef const fnn_kernels *k = fnn_kernels_for(x.dt)
-    cdef int status = 0
+    cdef call c
+    begin(&c, adaptive_avg_pool2d_fwd_call, "adaptive_avg_pool2d", x.dt)
+    adaptive_geometry(&c.g.pool, x, output)
+    cdef Array y = pool_output(&c.g.pool, x.dt)
+    put2(&c, y, x)
     if y.size:
-        with nogil:
-            status = k.adaptive_avg_pool2d_fwd(y.data, x.data, &g)
-    check_status(status)
+        run(&c)
     return y
+
+
+cdef int adaptive_avg_pool2d_bwd_call(call *c) noexcept nogil:
+    return fnn_kernels_for(c.dt).adaptive_avg_pool2d_bwd(c.p[0], c.p[1], &c.g.pool)
 
 
 def adaptive_avg_pool2d_bwd(Array dy, Array x, tuple output):
     """dx; of x only the shape is used."""
-    cdef fnn_pool g
-    adaptive_geometry(&g, x, output)
-    cdef Array dx = pool_gradient(dy, "adaptive_avg_pool2d", &g, x)
-    cdef const fnn_kernels *k = fnn_kernels_for(x.dt)
-    cdef int status = 0
+    cdef call c
+    begin(&c, adaptive_avg_pool2d_bwd_call, "adaptive_avg_pool2d", x.dt, True)
+    adaptive_geometry(&c.g.pool, x, output)
+    cdef Array dx = pool_gradient(dy, "adaptive_avg_pool2d", &c.g.pool, x)
+    put2(&c, dx, dy)
     if dx.size:
-        with nogil:
-            status = k.adaptive_avg_pool2d_bwd(dx.data, dy.data, &g)
-    check_status(status)
+        run(&c)
     return dx

@@ -21,34 +21,39 @@ cdef Array reduced(Array x, int first, int last, bint keepdim, Py_ssize_t *view,
     return new_array(dt, n, dims)
 
 
+cdef int sum_call(call *c) noexcept nogil:
+    return fnn_kernels_for(c.dt).sum(c.p[0], c.p[1], c.n[0], c.n[1], c.n[2])
+
+
 def sum_axes(Array x, int first, int last, bint keepdim):
     """Sum over the neighbouring axes first..last-1."""
+    cdef call c
     check_float(x, "sum", "x")
-    cdef Py_ssize_t v[3]
-    cdef Array y = reduced(x, first, last, keepdim, v, x.dt)
-    cdef const fnn_kernels *k = fnn_kernels_for(x.dt)
-    cdef int status
-    with nogil:
-        status = k.sum(y.data, x.data, v[0], v[1], v[2])
-    check_status(status)
+    begin(&c, sum_call, "sum", x.dt)
+    cdef Array y = reduced(x, first, last, keepdim, c.n, x.dt)
+    put2(&c, y, x)
+    run(&c)
     return y
+
+
+cdef int max_call(call *c) noexcept nogil:
+    return fnn_kernels_for(c.dt).max(c.p[0], <int64_t *>c.p[1], c.p[2], c.n[0], c.n[1], c.n[2])
+
+
+cdef int min_call(call *c) noexcept nogil:
+    return fnn_kernels_for(c.dt).min(c.p[0], <int64_t *>c.p[1], c.p[2], c.n[0], c.n[1], c.n[2])
 
 
 def extremum_axes(Array x, int first, int last, bint keepdim, bint largest):
     """(values, index): largest or smallest over the axes first..last-1, the first one of equals."""
+    cdef call c
     cdef str op = "max" if largest else "min"
     check_float(x, op, "x")
-    cdef Py_ssize_t v[3]
-    cdef Array y = reduced(x, first, last, keepdim, v, x.dt)
-    cdef Array index = reduced(x, first, last, keepdim, v, DT_I64)
-    if v[1] == 0:
+    begin(&c, max_call if largest else min_call, op, x.dt)
+    cdef Array y = reduced(x, first, last, keepdim, c.n, x.dt)
+    cdef Array index = reduced(x, first, last, keepdim, c.n, DT_I64)
+    if c.n[1] == 0:
         raise ValueError(f"{op}: expected at least one element along the axis, got shape {x.shape}")
-    cdef const fnn_kernels *k = fnn_kernels_for(x.dt)
-    cdef int status
-    with nogil:
-        if largest:
-            status = k.max(y.data, <int64_t *>index.data, x.data, v[0], v[1], v[2])
-        else:
-            status = k.min(y.data, <int64_t *>index.data, x.data, v[0], v[1], v[2])
-    check_status(status)
+    put3(&c, y, index, x)
+    run(&c)
     return y, index

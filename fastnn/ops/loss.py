@@ -11,7 +11,7 @@ from .. import _core
 from .._core import Array
 from ..autograd import _mode
 from ..tensor import Tensor, as_tensor, from_numpy, record
-from .arithmetic import _MUL, abs, mul, square, sub
+from .arithmetic import abs, mul, square, sub
 from .reduction import mean, sum
 from .shape import getitem
 
@@ -49,18 +49,14 @@ def _class_weight(op: str, weight: Any) -> Array | None:
     return weight._array
 
 
-def _record(name: str, x: Tensor, loss: Array, dx: Array | None, divisor: float) -> Tensor:
+def _record(name: str, x: Tensor, loss: Array, dx: Array | None, divisor: Any) -> Tensor:
     """A loss on the tape; dx is the gradient of the sum of the rows' losses."""
     if dx is None:
         return Tensor(loss)
     if loss.ndim:  # reduction="none": a gradient for each row
         return record(name, loss, (x,), lambda dy: (_core.scale_rows(dx, dy),))
 
-    def backward(dy: Array) -> tuple[Array]:
-        factor = dy.item() / divisor if divisor else math.nan
-        return (_core.binary_scalar(_MUL, dx, factor),)
-
-    return record(name, loss, (x,), backward)
+    return record(name, loss, (x,), lambda dy: (_core.loss_bwd(dx, dy, divisor),))
 
 
 def cross_entropy(

@@ -1,0 +1,87 @@
+# The one door to kernels: a bridge function fills a `call` and hands it to run().
+#
+# A call is plain data, so that it can also be timed (fnn.profile) and kept for a replay
+# (fnn.compile): its thunk reads sizes and pointers from it, and nothing else.
+
+ctypedef int (*thunk)(call *) noexcept nogil
+
+
+cdef union geometry:
+    fnn_conv conv
+    fnn_pool pool
+    fnn_act act
+    Py_ssize_t dims[3][8]  # a shape, and the strides of one or two operands
+
+
+cdef struct call:
+    thunk kernel
+    void *name  # a str that lives forever, borrowed
+    bint backward
+    int dt
+    int arrays
+    void *p[8]  # the memory of the arrays, outputs first; NULL for an absent one
+    void *owner[8]  # the Arrays, borrowed
+    Py_ssize_t n[8]
+    double d[4]
+    uint64_t seed, offset
+    Py_ssize_t draws  # how many numbers of the random stream it takes, from seed and offset
+    double flops  # of products only, 2 for each multiply-add
+    geometry g
+
+
+cdef enum:
+    BAD_LABEL = 2  # a status beside those of fastnn.h: see raise_status
+
+
+cdef inline void begin(call *c, thunk kernel, str name, int dt, bint backward=False) noexcept:
+    c.kernel = kernel
+    c.name = <void *>name
+    c.backward = backward
+    c.dt = dt
+    c.arrays = 0
+    c.draws = 0
+    c.flops = 0.0
+
+
+cdef inline void put(call *c, Array a) noexcept:
+    """The next array of the call, or None."""
+    c.p[c.arrays] = NULL if a is None else a.data
+    c.owner[c.arrays] = <void *>a
+    c.arrays += 1
+
+
+cdef inline void put2(call *c, Array a, Array b) noexcept:
+    put(c, a)
+    put(c, b)
+
+
+cdef inline void put3(call *c, Array a, Array b, Array d) noexcept:
+    put(c, a)
+    put(c, b)
+    put(c, d)
+
+
+cdef inline int run(call *c) except -1:
+    """Runs a call without the GIL."""
+    cdef int status
+    with nogil:
+        status = c.kernel(c)
+    if status != FNN_OK:
+        raise_status(c, status)
+    return 0
+
+
+cdef int raise_status(call *c, int status) except -1:
+    """The exception for the status of a call."""
+    cdef str name = <str>c.name
+    cdef int64_t *label
+    cdef Py_ssize_t i
+    if status == BAD_LABEL:
+        label = <int64_t *>c.p[0]
+        for i in range(c.n[0]):
+            if label[i] < 0 or label[i] >= c.n[1]:
+                raise ValueError(
+                    f"{name}: label {label[i]} at index {i} is out of range for "
+                    f"{c.n[1]} classes"
+                )
+    raise MemoryError(f"{name}: out of memory")
