@@ -53,7 +53,6 @@ class Node:
         self.number = next(_numbers)
         self.clock = _core.clock()  # what is written to later spoils the gradient
 
-
     def check_unwritten(self) -> None:
         """Raises RuntimeError if an input or the output was written to since."""
         if any(t._array.written > self.clock for t in self.inputs):

@@ -5,9 +5,11 @@ from .ops import (
     avg_pool2d,
     cat,
     conv2d,
+    conv_transpose2d,
     cross_entropy,
     dropout,
     elu,
+    embedding,
     l1_loss,
     leaky_relu,
     linear,
@@ -27,7 +29,8 @@ from .ops import (
 )
 
 __all__ = [
-    "adaptive_avg_pool2d", "avg_pool2d", "cat", "conv2d", "cross_entropy", "dropout", "elu",
+    "adaptive_avg_pool2d", "avg_pool2d", "cat", "conv2d", "conv_transpose2d", "cross_entropy",
+    "dropout", "elu", "embedding",
     "l1_loss", "leaky_relu", "linear", "log_softmax", "max_pool2d", "maxout", "mse_loss",
     "multi_margin_loss", "nll_loss", "pad", "prelu", "relu", "sigmoid", "softmax", "stack", "tanh",
 ]  # fmt: skip

@@ -143,9 +143,11 @@ def init_model(model: Module, activation: str, bias: float = 0.0) -> Module:
         A small positive one (0.01) keeps ReLU units alive at the start.
     """
     gain = 4.0 if activation == "sigmoid" else calculate_gain(activation)
+    from .nn import Embedding  # which no activation follows
+
     for module in model.modules():
         weight = getattr(module, "weight", None)
-        if not isinstance(weight, Tensor) or weight.ndim < 2:
+        if not isinstance(weight, Tensor) or weight.ndim < 2 or isinstance(module, Embedding):
             continue
         if activation in ("sigmoid", "tanh", "identity", "linear", "maxout"):
             xavier_uniform_(weight, gain)

@@ -99,11 +99,13 @@ class Page:
             return "<tr>" + "".join(f"<{tag}{m}>{escape(c)}</{tag}>" for c, m in items) + "</tr>"
 
         rows_html = "\n".join(line("td", row) for row in body)
-        self._blocks.append((
-            "html",
-            f'<div class="scroll"><table><thead>{line("th", head)}</thead>\n'
-            f"<tbody>{rows_html}</tbody></table></div>",
-        ))
+        self._blocks.append(
+            (
+                "html",
+                f'<div class="scroll"><table><thead>{line("th", head)}</thead>\n'
+                f"<tbody>{rows_html}</tbody></table></div>",
+            )
+        )
 
     def line_chart(
         self,
@@ -323,10 +325,7 @@ def _colour(i: int) -> str:
 def _stroke(i: int) -> str:
     dash = _DASHES[i % len(_DASHES)]
     extra = f' stroke-dasharray="{dash}"' if dash else ""
-    return (
-        f'stroke="{_colour(i)}" stroke-width="2" fill="none" '
-        f'stroke-linejoin="round"{extra}'
-    )
+    return f'stroke="{_colour(i)}" stroke-width="2" fill="none" stroke-linejoin="round"{extra}'
 
 
 def _line_svg(
@@ -381,8 +380,7 @@ def _line_svg(
             if len(run) == 1:
                 x, y = run[0]
                 body.append(
-                    f'<circle cx="{sx(x):.1f}" cy="{sy(y):.1f}" r="3" '
-                    f'fill="{_colour(i)}"/>'
+                    f'<circle cx="{sx(x):.1f}" cy="{sy(y):.1f}" r="3" fill="{_colour(i)}"/>'
                 )
             else:
                 path = " ".join(f"{sx(x):.1f},{sy(y):.1f}" for x, y in run)

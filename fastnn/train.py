@@ -283,9 +283,7 @@ class Trainer:
         self.step += 1
         return value, outputs
 
-    def _inputs(
-        self, method: str, x: NDArray[Any], prepare: Transform | None = None
-    ) -> Tensor:
+    def _inputs(self, method: str, x: NDArray[Any], prepare: Transform | None = None) -> Tensor:
         if prepare is not None:
             x = prepare(x)
         if x.dtype == np.uint8:

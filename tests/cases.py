@@ -121,6 +121,50 @@ def _conv_cases() -> None:
     _conv(4, 32, 32, 40, 40, 3, padding=1, groups=40)
 
 
+def _conv_transpose(n, h, w, c, k, kernel, stride=1, padding=0, output_padding=0, groups=1,
+                    dilation=1, bias=True):
+    settings = {"stride": stride, "padding": padding, "output_padding": output_padding,
+                "groups": groups, "dilation": dilation}
+    inputs = [Input((n, h, w, c)), Input((c, *ref.pair(kernel), k // groups)), Input((k,))]
+    label = (f"{n}x{h}x{w}x{c}->{k} k{kernel} s{stride} p{padding} o{output_padding} g{groups} "
+             f"d{dilation}{'' if bias else ' no bias'}")
+    add("conv_transpose2d", label, call_f("conv_transpose2d", **settings),
+        with_options(ref.conv_transpose2d, **settings), *inputs[: 3 if bias else 2], sums=BOTH)
+
+
+def _conv_transpose_cases() -> None:
+    _conv_transpose(1, 1, 1, 1, 1, 1)
+    _conv_transpose(2, 5, 6, 3, 17, 1, bias=False)
+    for kernel in (2, 3, (3, 5)):
+        for stride in (1, 2, 3):
+            _conv_transpose(2, 5, 4, 3, 6, kernel, stride=stride, padding=1)
+    _conv_transpose(1, 4, 5, 17, 33, 4, stride=2, padding=1)
+    _conv_transpose(2, 4, 3, 6, 4, 3, stride=2, padding=1, output_padding=1)
+    _conv_transpose(1, 4, 3, 6, 4, (3, 2), stride=(3, 2), padding=(2, 0), output_padding=(2, 1))
+    _conv_transpose(1, 4, 5, 3, 4, 1, stride=3)  # pixels that nothing reaches
+    _conv_transpose(1, 5, 4, 3, 4, 3, dilation=2, output_padding=1)  # beyond the stride
+    _conv_transpose(1, 5, 4, 3, 4, 2, stride=2, dilation=4, padding=2, output_padding=(3, 2))
+    for groups, c, k in [(2, 6, 4), (5, 5, 5), (17, 17, 34)]:
+        _conv_transpose(2, 5, 4, c, k, 3, stride=2, padding=1, groups=groups)
+    _conv_transpose(1, 3, 3, 2, 3, 3, padding=2)
+    _conv_transpose(4, 16, 15, 32, 24, 4, stride=2, padding=1)  # large enough for several threads
+
+
+# ---- embedding ----------------------------------------------------------------------------------
+
+
+def _embedding_cases() -> None:
+    settings = [((), 3, 4), ((1,), 1, 1), ((7,), 5, 17), ((4, 6), 9, 8), ((2, 0), 3, 4),
+                ((3, 2, 2), 30, 33), ((400, 30), 700, 53)]
+    for shape, rows, size in settings:
+        add("embedding", f"{shape} of {rows}x{size}", call_f("embedding"), ref.embedding,
+            Input(shape, labels(rows), grad=False), Input((rows, size)), sums=BOTH)
+    for padding in (0, 2, -1):
+        add("embedding", f"padding_idx {padding}", call_f("embedding", padding),
+            with_options(ref.embedding, padding), Input((9, 5), labels(3), grad=False),
+            Input((3, 7)), sums=BOTH, smooth=False)
+
+
 # ---- pooling ------------------------------------------------------------------------------------
 
 
@@ -461,8 +505,9 @@ def _fastnn():
     return importlib.import_module("fastnn")
 
 
-for _build in (_linear_cases, _conv_cases, _pool_cases, _activation_cases, _softmax_cases,
-               _loss_cases, _arithmetic_cases, _reduction_cases, _shape_cases):
+for _build in (_linear_cases, _conv_cases, _conv_transpose_cases, _embedding_cases, _pool_cases,
+               _activation_cases, _softmax_cases, _loss_cases, _arithmetic_cases,
+               _reduction_cases, _shape_cases):
     _build()
 
 

@@ -91,6 +91,67 @@ def conv2d(x, w, b=None, *, stride=1, padding=0, dilation=1, groups=1) -> Oracle
     return y, vjp
 
 
+def conv_transpose2d(
+    x, w, b=None, *, stride=1, padding=0, output_padding=0, groups=1, dilation=1
+) -> Oracle:
+    """Each x[n,i,j,c] adds x w[c] at (i·s, j·s) of an image that then loses its padding."""
+    (sh, sw), (ph, pw), (dh, dw) = pair(stride), pair(padding), pair(dilation)
+    n, h, width, c = x.shape
+    _, kh, kw, kg = w.shape
+    cg = c // groups
+    oh, ow = (
+        (size - 1) * s - 2 * p + d * (k - 1) + more + 1
+        for size, s, p, d, k, more in zip(
+            (h, width), (sh, sw), (ph, pw), (dh, dw), (kh, kw), pair(output_padding), strict=True
+        )
+    )
+    large = (n, oh + 2 * ph, ow + 2 * pw, kg * groups)
+    taps = [
+        (
+            (
+                slice(None),
+                slice(r * dh, r * dh + sh * (h - 1) + 1, sh),
+                slice(q * dw, q * dw + sw * (width - 1) + 1, sw),
+                slice(g * kg, (g + 1) * kg),
+            ),
+            (slice(g * cg, (g + 1) * cg), r, q),
+        )
+        for g in range(groups)
+        for r in range(kh)
+        for q in range(kw)
+    ]
+    y = np.zeros(large)
+    for window, tap in taps:
+        y[window] += x[..., tap[0]] @ w[tap]
+    y = y[:, ph : ph + oh, pw : pw + ow]
+    if b is not None:
+        y = y + b
+
+    def vjp(dy):
+        padded = np.zeros(large)
+        padded[:, ph : ph + oh, pw : pw + ow] = dy
+        dx, dweight = np.zeros(x.shape), np.zeros(w.shape)
+        for window, tap in taps:
+            dx[..., tap[0]] += padded[window] @ w[tap].T
+            dweight[tap] = np.tensordot(x[..., tap[0]], padded[window], axes=((0, 1, 2),) * 2)
+        return (dx, dweight) if b is None else (dx, dweight, dy.sum(axis=(0, 1, 2)))
+
+    return y, vjp
+
+
+def embedding(index, w, padding_idx=None) -> Oracle:
+    """w[index]; the row padding_idx gets no gradient."""
+
+    def vjp(dy):
+        chosen = (index[..., None] == np.arange(len(w))).astype(float)
+        dw = np.tensordot(chosen, dy, axes=(range(index.ndim),) * 2)
+        if padding_idx is not None:
+            dw[padding_idx] = 0
+        return None, dw
+
+    return w[index], vjp
+
+
 # ---- pooling ------------------------------------------------------------------------------------
 
 

@@ -18,6 +18,7 @@ def f64(*shape):
 
 IMAGE = f32(1, 4, 4, 3)
 KERNEL = f32(5, 3, 3, 3)
+TRANSPOSE = f32(3, 3, 3, 5)
 LABELS = np.array([0, 1])
 
 ROWS = [
@@ -43,6 +44,36 @@ ROWS = [
     (lambda: F.conv2d(IMAGE, f32(0, 3, 3, 3)), ValueError, "weight sizes must be at least 1"),
     (lambda: F.conv2d(IMAGE, KERNEL, padding=1 << 40), ValueError, "padding is too large"),
     (lambda: F.conv2d([[1.0]], KERNEL), TypeError, "conv2d: x must be a Tensor or a NumPy array"),
+    # conv_transpose2d (a weight is (in_channels, kh, kw, out_channels // groups))
+    (lambda: F.conv_transpose2d(f32(4, 4, 3), TRANSPOSE), ValueError, r"x must be \(N, H, W, C\)"),
+    (lambda: F.conv_transpose2d(f32(1, 0, 4, 3), TRANSPOSE), ValueError, "none but N 0"),
+    (lambda: F.conv_transpose2d(IMAGE, f32(3, 3, 5)), ValueError, r"weight must be \(in_channels"),
+    (lambda: F.conv_transpose2d(f32(1, 4, 4, 4), TRANSPOSE), ValueError,
+     "conv_transpose2d: weight has 3 input channels, x has 4"),
+    (lambda: F.conv_transpose2d(IMAGE, f64(3, 3, 3, 5)), TypeError, "got float32, float64"),
+    (lambda: F.conv_transpose2d(IMAGE.astype(np.int64), TRANSPOSE), TypeError, "got int64"),
+    (lambda: F.conv_transpose2d(IMAGE, TRANSPOSE, f32(4)), ValueError,
+     r"bias must have shape \(5,\) and dtype float32, got \(4,\)"),
+    (lambda: F.conv_transpose2d(IMAGE, TRANSPOSE, f64(5)), TypeError, "float32, got .*float64"),
+    (lambda: F.conv_transpose2d(IMAGE, TRANSPOSE, groups=2), ValueError, "groups must divide 3"),
+    (lambda: F.conv_transpose2d(IMAGE, TRANSPOSE, stride=0), ValueError, "stride must be at least"),
+    (lambda: F.conv_transpose2d(IMAGE, TRANSPOSE, stride=1 << 40), ValueError, "stride is too la"),
+    (lambda: F.conv_transpose2d(IMAGE, TRANSPOSE, padding=-1), ValueError, "padding must be at"),
+    (lambda: F.conv_transpose2d(IMAGE, TRANSPOSE, padding=3), ValueError, "result would be 0x0"),
+    (lambda: F.conv_transpose2d(IMAGE, TRANSPOSE, stride=2, output_padding=(1, 2)), ValueError,
+     "output_padding must be less than stride or dilation"),
+    (lambda: F.conv_transpose2d(IMAGE, TRANSPOSE, dilation="2"), TypeError, "dilation must be an"),
+    # embedding
+    (lambda: F.embedding(np.array([0, 5]), f32(5, 2)), IndexError,
+     "embedding: index 5 at position 1 is out of range for 5 rows"),
+    (lambda: F.embedding(np.array([[-1]]), f32(5, 2)), IndexError, "index -1 at position 0"),
+    (lambda: F.embedding(f32(2), f32(5, 2)), TypeError, "x must be an array of integers, got fl"),
+    (lambda: F.embedding([0, 1], f32(5, 2)), TypeError, "x must be an array of integers, got li"),
+    (lambda: F.embedding(LABELS, f32(5)), ValueError, r"weight must be \(rows, features\)"),
+    (lambda: F.embedding(LABELS, LABELS), TypeError, "weight must be float32 or float64"),
+    (lambda: F.embedding(LABELS, f32(5, 2), 5), ValueError, r"padding_idx must be in \[-5, 5\)"),
+    (lambda: F.embedding(LABELS, f32(5, 2), 0.0), TypeError, "padding_idx must be an int"),
+    (lambda: F.embedding(np.zeros((1,) * 8, int), f32(5, 2)), ValueError, "at most 8 dimensions"),
     # linear, matmul
     (lambda: F.linear(f32(2, 3), f32(4, 5)), ValueError, "weight has 5 input features, x has 3"),
     (lambda: F.linear(f32(2, 3), f32(3)), ValueError, r"weight must be \(out_features"),

@@ -17,7 +17,7 @@ def network() -> nn.Sequential:
         nn.Conv2d(2, 4, 3, padding="same", bias=False),
         nn.PReLU(4),
         nn.Residual(nn.Conv2d(4, 4, 1), nn.Conv2d(4, 4, 1), nn.LeakyReLU(0.2)),
-        nn.MaxPool2d(2),
+        nn.ConvTranspose2d(4, 4, 2, 2, padding=6),
         nn.Flatten(),
         nn.Sequential({"hidden": nn.Maxout(64, 5), "drop": nn.Dropout(0.3)}),
         nn.Linear(5, 3),

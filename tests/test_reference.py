@@ -66,6 +66,12 @@ def torch_calls(torch):
             return image(T.conv2d)(x, w.permute(0, 3, 1, 2), b, **kw)
 
         @staticmethod
+        def conv_transpose2d(x, w, b=None, **kw):
+            return image(T.conv_transpose2d)(x, w.permute(0, 3, 1, 2), b, **kw)
+
+        embedding = T.embedding
+
+        @staticmethod
         def prelu(x, w):
             return torch.where(x > 0, x, w * x)
 

@@ -95,6 +95,25 @@ cdef int conv2d_bwd_weights_call(call *c) noexcept nogil:
     return fnn_kernels_for(c.dt).conv2d_bwd_weights(c.p[0], c.p[1], c.p[2], c.p[3], &c.g.conv)
 
 
+def conv_transpose2d_fwd(Array x, Array w, tuple size, tuple stride, tuple padding, tuple dilation,
+                         Py_ssize_t groups):
+    """The image (N, *size, C) whose gradient x (N,OH,OW,K) is: the transpose of conv2d_fwd."""
+    cdef call c
+    cdef fnn_conv *g = &c.g.conv
+    cdef Py_ssize_t dims[4]
+    dims[0], dims[1], dims[2], dims[3] = x.dims[0], size[0], size[1], w.dims[3] * groups
+    cdef Array y = new_array(x.dt, 4, dims)
+    conv_geometry(g, y, w, stride, padding, dilation, groups)
+    if x.shape != (g.n, g.oh, g.ow, g.k):
+        raise ValueError(f"conv_transpose2d: x must be {(g.n, g.oh, g.ow, g.k)}, got {x.shape}")
+    begin(&c, conv2d_bwd_data_call, "conv_transpose2d", x.dt)
+    put3(&c, y, x, w)
+    c.flops = conv_flops(g)
+    if y.size:
+        run(&c)
+    return y
+
+
 def conv2d_bwd(Array dy, Array x, Array w, object y, tuple stride, tuple padding, tuple dilation,
                Py_ssize_t groups, int act, double p0, double p1,
                bint need_dx, bint need_dw, bint need_db):

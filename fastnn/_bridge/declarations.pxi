@@ -59,6 +59,9 @@ cdef extern from "fastnn.h" nogil:
         fnn_status (*multi_margin)(void *, void *, const void *, const int64_t *, const void *,
                                    double, double, ptrdiff_t, ptrdiff_t) noexcept nogil
         fnn_status (*scale_rows)(void *, const void *, const void *, ptrdiff_t, ptrdiff_t, ptrdiff_t) noexcept nogil
+        fnn_status (*embedding_fwd)(void *, const void *, const int64_t *, ptrdiff_t, ptrdiff_t) noexcept nogil
+        fnn_status (*embedding_bwd)(void *, const void *, const int64_t *, ptrdiff_t, ptrdiff_t,
+                                    ptrdiff_t, ptrdiff_t) noexcept nogil
         fnn_status (*dropout_fwd)(void *, uint8_t *, const void *, ptrdiff_t, double, uint64_t, uint64_t) noexcept nogil
         fnn_status (*dropout_bwd)(void *, const void *, const uint8_t *, ptrdiff_t, double) noexcept nogil
         fnn_status (*uniform)(void *, ptrdiff_t, double, double, uint64_t, uint64_t) noexcept nogil

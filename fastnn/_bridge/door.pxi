@@ -30,7 +30,8 @@ cdef struct call:
 
 
 cdef enum:
-    BAD_LABEL = 2  # a status beside those of fastnn.h: see raise_status
+    BAD_LABEL = 2  # statuses beside those of fastnn.h: see raise_status
+    BAD_INDEX = 3
 
 
 cdef inline void begin(call *c, thunk kernel, str name, int dt, bint backward=False) noexcept:
@@ -83,5 +84,12 @@ cdef int raise_status(call *c, int status) except -1:
                 raise ValueError(
                     f"{name}: label {label[i]} at index {i} is out of range for "
                     f"{c.n[1]} classes"
+                )
+    if status == BAD_INDEX:
+        label = <int64_t *>c.p[1]
+        for i in range(c.n[0]):
+            if label[i] < 0 or label[i] >= c.n[1]:
+                raise IndexError(
+                    f"{name}: index {label[i]} at position {i} is out of range for {c.n[1]} rows"
                 )
     raise MemoryError(f"{name}: out of memory")

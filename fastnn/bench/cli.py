@@ -121,9 +121,7 @@ def bench(
     return found
 
 
-def among_ourselves(
-    works: list[Workload], field: Field, rounds: int, seconds: float
-) -> list[Row]:
+def among_ourselves(works: list[Workload], field: Field, rounds: int, seconds: float) -> list[Row]:
     """Check variants of a workload against the peers, then time ours by turns with each other."""
     rows = [field.check(work)[0] for work in works]
     good = [row for row in rows if not row.failure]

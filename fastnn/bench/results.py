@@ -71,9 +71,7 @@ def row_cells(row: Row, peers: list[str]) -> list[str]:
     for name in peers:
         timing = row.timings.get(name)
         mark = "*" if name in row.no_peers else ""
-        cells.append(
-            f"{milliseconds(timing.median)} ±{timing.spread:.0%}{mark}" if timing else "–"
-        )
+        cells.append(f"{milliseconds(timing.median)} ±{timing.spread:.0%}{mark}" if timing else "–")
     cells.append("–" if row.ratio is None else f"{row.ratio:.2f}× {row.best_peer}")
     cells.append("–" if row.work.target is None else f"≥ {row.work.target:g}")
     cells.append(row.verdict)

@@ -51,7 +51,16 @@ _CLOTHES = (
     "sandal", "shirt", "sneaker", "bag", "ankle boot",
 )  # fmt: skip
 _OBJECTS = (
-    "airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"
+    "airplane",
+    "automobile",
+    "bird",
+    "cat",
+    "deer",
+    "dog",
+    "frog",
+    "horse",
+    "ship",
+    "truck",
 )
 RECIPES = {
     "mnist_small": Recipe(_DIGITS, "lenet5", 10, 32, 0.02, 5e-4, crop=2),

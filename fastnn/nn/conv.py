@@ -1,4 +1,4 @@
-"""Convolution layer."""
+"""Convolution layers."""
 
 from __future__ import annotations
 
@@ -7,11 +7,18 @@ from typing import Any
 
 from .. import init
 from ..creation import empty
-from ..ops import conv2d_act, pad, pair
+from ..ops import conv2d_act, conv_transpose2d, pad, pair
 from ..ops.activation import number
 from ..tensor import Tensor
 from .linear import count, start_bias
 from .module import Module, Parameter
+
+
+def _sizes(owner: str, name: str, value: Any, least: int) -> tuple[int, int]:
+    sizes = pair(value, owner, name)
+    if min(sizes) < least:
+        raise ValueError(f"{owner}: {name} must be at least {least}, got {value}")
+    return sizes
 
 
 class Conv2d(Module):
@@ -57,22 +64,17 @@ class Conv2d(Module):
                 f"Conv2d: groups must divide in_channels and out_channels, "
                 f"got {groups}, {in_channels}, {out_channels}"
             )
-        self.kernel_size = self._sizes("kernel_size", kernel_size, 1)
-        self.stride = self._sizes("stride", stride, 1)
-        self.dilation = self._sizes("dilation", dilation, 1)
-        self.padding = padding if isinstance(padding, str) else self._sizes("padding", padding, 0)
+        self.kernel_size = _sizes("Conv2d", "kernel_size", kernel_size, 1)
+        self.stride = _sizes("Conv2d", "stride", stride, 1)
+        self.dilation = _sizes("Conv2d", "dilation", dilation, 1)
+        self.padding = (
+            padding if isinstance(padding, str) else _sizes("Conv2d", "padding", padding, 0)
+        )
         self._amount, self._rest = self._resolve_padding()
         self.bias_init = number("Conv2d", "bias_init", bias_init)
         shape = (self.out_channels, *self.kernel_size, self.in_channels // self.groups)
         self.weight = Parameter(init.kaiming_uniform_(empty(shape)))
         self.bias = start_bias("Conv2d", self.out_channels, bias, self.bias_init)
-
-    @staticmethod
-    def _sizes(name: str, value: Any, least: int) -> tuple[int, int]:
-        sizes = pair(value, "Conv2d", name)
-        if min(sizes) < least:
-            raise ValueError(f"Conv2d: {name} must be at least {least}, got {value}")
-        return sizes
 
     def _resolve_padding(self) -> tuple[tuple[int, int], tuple[int, int]]:
         """Padding on both sides, and what "same" needs in addition below and to the right."""
@@ -129,3 +131,87 @@ class Conv2d(Module):
         if self.bias is None:
             parts.append("bias=False")
         return ", ".join(parts)
+
+
+class ConvTranspose2d(Module):
+    """Enlarges channels-last images with learned kernels: see `functional.conv_transpose2d`.
+
+    Parameters
+    ----------
+    in_channels, out_channels : int
+    kernel_size, stride, padding, output_padding : int or (int, int)
+    groups : int
+        Must divide both numbers of channels.
+    bias : bool
+    dilation : int or (int, int)
+
+    Attributes
+    ----------
+    weight : (in_channels, kh, kw, out_channels // groups)
+        Starts with He et al.'s uniform distribution for ReLU; an output has
+        in_channels / groups * kh kw / stride^2 inputs, on average.
+    bias : (out_channels,) or None
+        Starts with 0.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: Any,
+        stride: Any = 1,
+        padding: Any = 0,
+        output_padding: Any = 0,
+        groups: int = 1,
+        bias: bool = True,
+        dilation: Any = 1,
+    ) -> None:
+        name = "ConvTranspose2d"
+        self.in_channels = count(name, "in_channels", in_channels)
+        self.out_channels = count(name, "out_channels", out_channels)
+        self.kernel_size = _sizes(name, "kernel_size", kernel_size, 1)
+        self.stride = _sizes(name, "stride", stride, 1)
+        self.padding = _sizes(name, "padding", padding, 0)
+        self.output_padding = _sizes(name, "output_padding", output_padding, 0)
+        self.groups = count(name, "groups", groups)
+        self.dilation = _sizes(name, "dilation", dilation, 1)
+        if self.in_channels % self.groups or self.out_channels % self.groups:
+            raise ValueError(
+                f"{name}: groups must divide in_channels and out_channels, "
+                f"got {groups}, {in_channels}, {out_channels}"
+            )
+        if any(
+            m >= max(s, d)
+            for m, s, d in zip(self.output_padding, self.stride, self.dilation, strict=True)
+        ):
+            raise ValueError(
+                f"{name}: output_padding must be less than stride or dilation, "
+                f"got {output_padding}, {stride}, {dilation}"
+            )
+        shape = (self.in_channels, *self.kernel_size, self.out_channels // self.groups)
+        inputs = math.prod(shape[:3]) / self.groups / math.prod(self.stride)
+        bound = math.sqrt(6.0 / inputs)
+        self.weight = Parameter(init.uniform_(empty(shape), -bound, bound))
+        self.bias = start_bias(name, self.out_channels, bias, 0.0)
+
+    def forward(self, x: Any) -> Tensor:
+        return conv_transpose2d(
+            x, self.weight, self.bias, self.stride, self.padding, self.output_padding, self.groups,
+            self.dilation,
+        )  # fmt: skip
+
+    def flops(self, input_shape: tuple[int, ...], output_shape: tuple[int, ...]) -> int:
+        return 2 * math.prod(input_shape) * math.prod(self.weight.shape[1:])
+
+    def config(self) -> dict[str, Any]:
+        return {
+            "in_channels": self.in_channels,
+            "out_channels": self.out_channels,
+            "kernel_size": list(self.kernel_size),
+            "stride": list(self.stride),
+            "padding": list(self.padding),
+            "output_padding": list(self.output_padding),
+            "groups": self.groups,
+            "bias": self.bias is not None,
+            "dilation": list(self.dilation),
+        }

@@ -3,6 +3,7 @@
 from .activation import *  # noqa: F403
 from .arithmetic import *  # noqa: F403
 from .conv import *  # noqa: F403
+from .embedding import *  # noqa: F403
 from .linear import *  # noqa: F403
 from .loss import *  # noqa: F403
 from .pooling import *  # noqa: F403

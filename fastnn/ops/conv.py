@@ -7,9 +7,12 @@ from typing import Any
 import numpy as np
 
 from .. import _core
+from .._core import Array
 from ..tensor import Tensor, as_tensor, record
+from .arithmetic import add
+from .shape import pad
 
-__all__ = ["conv2d", "conv2d_act", "pair"]
+__all__ = ["conv2d", "conv2d_act", "conv_transpose2d", "pair"]
 
 
 def pair(value: Any, op: str, name: str) -> tuple[int, int]:
@@ -95,3 +98,121 @@ def conv2d_act(
         lambda dy: _core.conv2d_bwd(dy, a, w, y, *geometry, op, p0, p1, *needs)[:count],
         op >= 0,
     )
+
+
+def conv_transpose2d(
+    x: Any,
+    weight: Any,
+    bias: Any = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    output_padding: Any = 0,
+    groups: int = 1,
+    dilation: Any = 1,
+) -> Tensor:
+    """The transpose of `conv2d`, which enlarges channels-last images: its gradient by its input.
+
+    y[n, i stride + r dilation - padding, j stride + s dilation - padding, k] = bias[k] +
+    sum over r, s, c of weight[c, r, s, k] x[n, i, j, c]
+
+    Parameters
+    ----------
+    x : (N, H, W, C)
+    weight : (C, kh, kw, out_channels // groups)
+    bias : (out_channels,), optional
+    stride, padding, dilation : int or (int, int)
+        Those of the convolution; padding takes rows and columns away from the result's border.
+    output_padding : int or (int, int)
+        Rows and columns more, below and to the right; less than stride or dilation.
+    groups : int
+        Divides the channels.
+
+    Returns
+    -------
+    Tensor (N, OH, OW, out_channels),
+        OH = (H - 1) stride - 2 padding + dilation (kh - 1) + output_padding + 1
+
+    Raises
+    ------
+    ValueError, TypeError
+        If shapes or dtypes do not fit, or nothing is left of the result.
+    """
+    op = "conv_transpose2d"
+    x, weight = as_tensor(x, op), as_tensor(weight, op, "weight")
+    steps, cut = pair(stride, op, "stride"), pair(padding, op, "padding")
+    spread, more = pair(dilation, op, "dilation"), pair(output_padding, op, "output_padding")
+    groups = pair(groups, op, "groups")[0]
+    _check_transpose(op, x, weight, steps, cut, spread, more, groups)
+    if bias is not None:
+        bias = as_tensor(bias, op, "bias")
+        if bias.shape != (weight.shape[3] * groups,) or bias.dtype != x.dtype:
+            raise (ValueError if bias.dtype == x.dtype else TypeError)(
+                f"{op}: bias must have shape ({weight.shape[3] * groups},) and dtype {x.dtype}, "
+                f"got {bias.shape} and {bias.dtype}"
+            )
+    h, w = (
+        (n - 1) * s - 2 * p + d * (k - 1) + m + 1
+        for n, s, p, d, k, m in zip(
+            x.shape[1:3], steps, cut, spread, weight.shape[1:3], more, strict=True
+        )
+    )
+    if h < 1 or w < 1:
+        raise ValueError(f"{op}: the result would be {h}x{w}")
+    # A convolution of stride s cannot tell apart images that differ by less than s rows; what
+    # output_padding adds beyond that, it takes for rows of x.
+    extra = [m // s for m, s in zip(more, steps, strict=True)]
+    if any(extra):
+        x = pad(x, (0, 0, 0, extra[1], 0, extra[0]))
+    a, filters, geometry = x._array, weight._array, (steps, cut, spread, groups)
+    need_x, need_w = x.requires_grad, weight.requires_grad
+
+    def backward(dy: Array) -> tuple[Array | None, Array | None]:
+        dx = _core.conv2d_fwd(dy, filters, None, *geometry) if need_x else None
+        if not need_w:
+            return dx, None
+        return dx, _core.conv2d_bwd(
+            a, dy, filters, None, *geometry, -1, 0.0, 0.0, False, True, False
+        )[1]
+
+    y = record(op, _core.conv_transpose2d_fwd(a, filters, (h, w), *geometry), (x, weight), backward)
+    return y if bias is None else add(y, bias)
+
+
+def _check_transpose(
+    op: str,
+    x: Tensor,
+    weight: Tensor,
+    stride: tuple[int, int],
+    padding: tuple[int, int],
+    dilation: tuple[int, int],
+    output_padding: tuple[int, int],
+    groups: int,
+) -> None:
+    if x.dtype.kind != "f" or weight.dtype != x.dtype:
+        raise TypeError(
+            f"{op}: x and weight must be float32 or both float64, got {x.dtype}, {weight.dtype}"
+        )
+    if x.ndim != 4 or 0 in x.shape[1:]:
+        raise ValueError(f"{op}: x must be (N, H, W, C), none but N 0, got shape {x.shape}")
+    if weight.ndim != 4 or 0 in weight.shape:
+        raise ValueError(
+            f"{op}: weight must be (in_channels, kh, kw, out_channels // groups), "
+            f"got shape {weight.shape}"
+        )
+    if weight.shape[0] != x.shape[3]:
+        raise ValueError(f"{op}: weight has {weight.shape[0]} input channels, x has {x.shape[3]}")
+    if groups < 1 or x.shape[3] % groups:
+        raise ValueError(f"{op}: groups must divide {x.shape[3]} input channels, got {groups}")
+    least = {"stride": (stride, 1), "padding": (padding, 0), "dilation": (dilation, 1),
+             "output_padding": (output_padding, 0)}  # fmt: skip
+    for name, (value, smallest) in least.items():
+        if min(value) < smallest:
+            raise ValueError(f"{op}: {name} must be at least {smallest}, got {value}")
+        if max(value) > 1 << 30:
+            raise ValueError(f"{op}: {name} is too large: {value}")
+    for m, s, d in zip(output_padding, stride, dilation, strict=True):
+        if m >= max(s, d):
+            raise ValueError(
+                f"{op}: output_padding must be less than stride or dilation, got "
+                f"{output_padding}, {stride}, {dilation}"
+            )

@@ -23,7 +23,9 @@ def _check_reduction(op: str, reduction: str) -> None:
         raise ValueError(f"{op}: reduction must be 'mean', 'sum' or 'none', got {reduction!r}")
 
 
-def _labels(op: str, target: Any) -> Array:
+def _labels(
+    op: str, target: Any, expected: str = "target must be an array of integer labels"
+) -> Array:
     """Integer labels as int64."""
     if isinstance(target, Tensor):
         if target._array.dtype == "int64":
@@ -31,7 +33,7 @@ def _labels(op: str, target: Any) -> Array:
         target = target.numpy()
     if not isinstance(target, np.ndarray) or target.dtype.kind not in "iu":
         got = getattr(target, "dtype", type(target).__name__)
-        raise TypeError(f"{op}: target must be an array of integer labels, got {got}")
+        raise TypeError(f"{op}: {expected}, got {got}")
     if target.dtype != np.int64:
         target = target.astype(np.int64)
     return _core.from_buffer(target, copy=False)

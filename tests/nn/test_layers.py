@@ -116,6 +116,71 @@ def test_conv2d_input_errors():
         nn.Conv2d(4, 8, 2.5)
 
 
+def test_conv_transpose2d_is_the_gradient_of_conv2d():
+    layer = nn.ConvTranspose2d(6, 4, (3, 2), 2, (1, 0), 1, groups=2, bias=False, dilation=2)
+    conv = nn.Conv2d(4, 6, (3, 2), 2, (1, 0), 2, 2, bias=False)
+    conv.weight = layer.weight
+    x = RNG.standard_normal((2, 5, 4, 6))
+    z = fnn.randn(2, 12, 10, 4).double().detach().requires_grad_()
+    conv.double()(z).backward(fnn.tensor(x))
+    np.testing.assert_allclose(layer(x).numpy(), z.grad.numpy(), rtol=1e-10, atol=1e-12)
+    same = nn.ConvTranspose2d.from_config(layer.config())
+    assert same.config() == layer.config()
+    assert same.weight.shape == (6, 3, 2, 2)
+    assert layer.flops((1, 5, 4, 6), (1, 12, 10, 4)) == 2 * 120 * 12
+
+
+def test_conv_transpose2d_keeps_the_size_of_signals():
+    fnn.manual_seed(0)
+    layer = nn.ConvTranspose2d(32, 64, 4, 2, 1, groups=2)
+    y = layer(RNG.standard_normal((4, 16, 16, 32)).astype(np.float32)).numpy()[:, 2:-2, 2:-2]
+    assert y.var() == pytest.approx(2, rel=0.1)  # ReLU halves the second moment
+    assert not layer.bias.numpy().any()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"out_channels": 0}, "out_channels must be at least 1"),
+        ({"groups": 3}, "groups must divide"),
+        ({"kernel_size": 0}, "kernel_size must be at least 1"),
+        ({"output_padding": 1}, "output_padding must be less than stride or dilation, got 1, 1, 1"),
+        ({"output_padding": -1}, "output_padding must be at least 0"),
+    ],
+)
+def test_conv_transpose2d_arguments(arguments, message):
+    defaults = {"in_channels": 4, "out_channels": 8, "kernel_size": 3}
+    with pytest.raises(ValueError, match=f"ConvTranspose2d: {message}"):
+        nn.ConvTranspose2d(**{**defaults, **arguments})
+
+
+def test_embedding():
+    layer = nn.Embedding(50, 30, padding_idx=-2)
+    weight = layer.weight.numpy()
+    assert not weight[48].any()
+    assert weight.std() == pytest.approx(1, abs=0.1)
+    x = np.array([[3, 48], [0, 3]], np.int32)
+    np.testing.assert_array_equal(layer(x).numpy(), weight[x])
+    layer(x).sum().backward()
+    assert layer.weight.grad.numpy().sum(1).tolist() == [30.0, 0, 0, 60.0] + [0.0] * 46
+    assert layer.config() == {"num_embeddings": 50, "embedding_dim": 30, "padding_idx": 48}
+    before = weight.copy()
+    fnn.init.init_model(nn.Sequential(layer, nn.Linear(30, 2)), "relu")
+    np.testing.assert_array_equal(layer.weight.numpy(), before)
+    with pytest.raises(ValueError, match=r"Embedding: padding_idx must be in \[-3, 3\)"):
+        nn.Embedding(3, 4, 3)
+    with pytest.raises(TypeError, match="Embedding: num_embeddings must be an int"):
+        nn.Embedding(3.0, 4)
+
+
+def test_embedding_does_not_see_later_changes_of_the_index():
+    layer, x = nn.Embedding(3, 2), np.array([0, 1])
+    y = layer(x)
+    x[:] = 2
+    y.sum().backward()
+    assert layer.weight.grad.tolist() == [[1.0, 1.0], [1.0, 1.0], [0.0, 0.0]]
+
+
 def test_pooling_layers():
     x = RNG.standard_normal((2, 6, 6, 3))
     windows = x.reshape(2, 3, 2, 3, 2, 3)
