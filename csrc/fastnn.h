@@ -46,6 +46,13 @@ typedef struct {
     int count_include_pad;
 } fnn_pool;
 
+/* Normalization of x [outer, rows, c] with statistics for each of the outer samples and each of
+ * `groups` equal groups of channels. */
+typedef struct {
+    ptrdiff_t outer, rows, c, groups;
+    fnn_act act;
+} fnn_norm;
+
 /* One tensor of an optimizer step: n elements; state is the momentum buffer or NULL. */
 typedef struct {
     void *param;

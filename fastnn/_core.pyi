@@ -143,6 +143,52 @@ def multi_margin(
     need_grad: bool,
     reduction: str,
 ) -> tuple[Array, Array | None, float | Array]: ...
+def norm_check(
+    op: str,
+    x: Array,
+    weight: Array | None = None,
+    bias: Array | None = None,
+    residual: Array | None = None,
+) -> None: ...
+def norm_stats(
+    op: str,
+    x: Array,
+    samples: int,
+    groups: int,
+    eps: float,
+    running_mean: Array | None = None,
+    running_var: Array | None = None,
+    seen: Array | None = None,
+    momentum: float = 0.0,
+) -> Array: ...
+def norm_given(op: str, x: Array, mean: Array, var: Array, eps: float) -> Array: ...
+def norm_fwd(
+    op: str,
+    x: Array,
+    stats: Array,
+    weight: Array | None,
+    bias: Array | None,
+    residual: Array | None,
+    act: int = -1,
+    p0: float = 0.0,
+    p1: float = 0.0,
+) -> Array: ...
+def norm_bwd(
+    op: str,
+    dy: Array,
+    x: Array,
+    output: Array | None,
+    stats: Array,
+    weight: Array | None,
+    fixed: bool,
+    act: int,
+    p0: float,
+    p1: float,
+    need_dx: bool,
+    need_dw: bool,
+    need_db: bool,
+    need_residual: bool,
+) -> tuple[Array | None, Array | None, Array | None, Array | None]: ...
 def scale_rows(x: Array, s: Array) -> Array: ...
 def loss_bwd(dx: Array, dy: Array, divisor: float | Array) -> Array: ...
 def embedding_fwd(index: Array, w: Array) -> Array: ...

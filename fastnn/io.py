@@ -30,6 +30,10 @@ _LAYERS: dict[str, type[nn.Module]] = {
         nn.Embedding, nn.Flatten, nn.Identity, nn.Input, nn.LeakyReLU, nn.Linear, nn.LogSoftmax,
         nn.MaxPool2d, nn.Maxout, nn.PReLU, nn.ReLU, nn.Residual, nn.Sequential,
         nn.Sigmoid, nn.Softmax, nn.Tanh,
+        nn.AdaptiveAvgPool2d, nn.AvgPool2d, nn.BatchNorm1d, nn.BatchNorm2d, nn.Conv2d, nn.Dropout,
+        nn.ELU, nn.Flatten, nn.Identity, nn.Input, nn.LeakyReLU, nn.Linear, nn.LogSoftmax,
+        nn.MaxPool2d, nn.Maxout, nn.PReLU, nn.ReLU, nn.Residual, nn.Sequential, nn.Sigmoid,
+        nn.Softmax, nn.Tanh,
     )
 }  # fmt: skip
 

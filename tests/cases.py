@@ -303,6 +303,57 @@ def _loss_cases() -> None:
         smooth=False)
 
 
+# ---- normalization ------------------------------------------------------------------------------
+
+
+def _batch_norm(x, w=None, b=None, res=None, *, stats=None, act=None):
+    """The operation with what can be fused into it."""
+    module = importlib.import_module("fastnn.ops.norm")
+    mean, var = (None, None) if stats is None else (np.asarray(s, x.dtype) for s in stats)
+    return module.batch_norm_act(x, mean, var, w, b, stats is None, 0.0, 1e-5, act, res)
+
+
+def _norm_cases() -> None:
+    tight = {"forward": (16, 16), "backward": (32, 64)}
+    shapes = [(4, 1), (5, 17), (33, 64), (70, 300), (2, 3, 5, 3), (3, 7, 9, 16), (1, 5, 5, 1100),
+              (8, 33, 31, 17), (16, 32, 32, 24), (200_001, 1), (5, 4, 3)]
+    for shape in shapes:
+        c = shape[-1:]
+        x, w, b = Input(shape), Input(c, positive), Input(c)
+        # column sums of n terms in dw and db
+        loose = {**tight, "backward": (32, 16 * np.sqrt(np.prod(shape[:-1])))}
+        add("batch_norm", f"{shape}", lambda F, x, w, b: F.batch_norm(
+            x, None, None, w, b, training=True), ref.batch_norm, x, w, b, **loose)
+        add("batch_norm", f"{shape} no weight", lambda F, x: F.batch_norm(
+            x, None, None, training=True), ref.batch_norm, x, **tight)
+        # float64 knows the mean to 1000 eps; test_norm.py is stricter with float32
+        add("batch_norm", f"{shape} offset", lambda F, x, w, b: F.batch_norm(
+            x, None, None, w, b, training=True), ref.batch_norm, Input(shape, offset), w, b,
+            forward=(16, 2000), backward=(32, 2000 * np.sqrt(np.prod(shape[:-1]))),
+            smooth=False)
+        rng = np.random.default_rng(9)
+        # exact in float32, too
+        stats = rng.integers(-4, 5, c) / 4, rng.integers(1, 9, c) / 4
+        add("batch_norm_act", f"{shape} given", lambda F, x, w, b, s=stats: _batch_norm(
+            x, w, b, stats=s), with_options(ref.batch_norm, stats=stats), x, w, b, **loose)
+        for name, args, oracle in [("relu", (0, 0), ref.relu), ("tanh", (0, 0), ref.tanh),
+                                   ("leaky_relu", (0.1, 0), with_options(ref.leaky_relu, 0.1))]:
+            act = (name, *map(float, args))
+            add("batch_norm_act", f"{shape} {name}",
+                lambda F, x, w, b, a=act: _batch_norm(x, w, b, act=a),
+                with_options(ref.batch_norm, act=oracle), x, w, b, **loose, smooth=name == "tanh")
+        act = ("relu", 0.0, 0.0)
+        add("batch_norm_act", f"{shape} residual relu",
+            lambda F, x, w, b, r, a=act: _batch_norm(x, w, b, r, act=a),
+            with_options(ref.batch_norm, act=ref.relu), x, w, b, x, **loose, smooth=False)
+        add("batch_norm_act", f"{shape} residual", lambda F, x, w, b, r: _batch_norm(x, w, b, r),
+            ref.batch_norm, x, w, b, x, **loose)
+        add("batch_norm_act", f"{shape} residual relu given",
+            lambda F, x, w, b, r, a=act, s=stats: _batch_norm(x, w, b, r, stats=s, act=a),
+            with_options(ref.batch_norm, stats=stats, act=ref.relu), x, w, b, x, **loose,
+            smooth=False)
+
+
 # ---- elementwise arithmetic ---------------------------------------------------------------------
 
 
@@ -505,9 +556,8 @@ def _fastnn():
     return importlib.import_module("fastnn")
 
 
-for _build in (_linear_cases, _conv_cases, _conv_transpose_cases, _embedding_cases, _pool_cases,
-               _activation_cases, _softmax_cases, _loss_cases, _arithmetic_cases,
-               _reduction_cases, _shape_cases):
+for _build in (_linear_cases, _conv_cases, _pool_cases, _activation_cases, _softmax_cases,
+               _loss_cases, _norm_cases, _arithmetic_cases, _reduction_cases, _shape_cases):
     _build()
 
 

@@ -360,6 +360,49 @@ def l1_loss(x, y, *, reduction="mean") -> Oracle:
     return _reduced(np.abs(x - y), (np.sign(x - y), np.sign(y - x)), reduction, x.size)
 
 
+# ---- normalization ------------------------------------------------------------------------------
+
+
+def exact_sum(x, axes) -> Array:
+    """x summed in long double, so that many terms leave no error, with the axes kept."""
+    return x.sum(axis=axes, keepdims=True, dtype=np.longdouble)
+
+
+def standardized(x, axes, eps=1e-5) -> Oracle:
+    """(x - mean) / sqrt(var + eps), with mean and biased variance over `axes`."""
+    n = np.prod([x.shape[a] for a in axes])
+    centred = (x - exact_sum(x, axes) / n).astype(np.float64)
+    std = np.sqrt(exact_sum(centred**2, axes) / n + eps).astype(np.float64)
+
+    def vjp(dy):
+        dvar = -0.5 * exact_sum(dy * centred, axes) / std**3
+        dmean = -exact_sum(dy, axes) / std
+        return ((dy / std + dvar * 2 * centred / n + dmean / n).astype(np.float64),)
+
+    return centred / std, vjp
+
+
+def batch_norm(x, w=None, b=None, res=None, *, stats=None, eps=1e-5, act=None) -> Oracle:
+    """act(standardized(x) w + b + res) by channel (last axis); stats: (mean, var), constants."""
+    axes = tuple(range(x.ndim - 1))
+    if stats is None:
+        xhat, x_vjp = standardized(x, axes, eps)
+    else:
+        std = np.sqrt(stats[1] + eps)
+        xhat, x_vjp = (x - stats[0]) / std, lambda dxhat: (dxhat / std,)
+    z = xhat * (1 if w is None else w) + (0 if b is None else b) + (0 if res is None else res)
+    y, act_vjp = (z, lambda dy: (dy,)) if act is None else act(z)
+
+    def vjp(dy):
+        (dz,) = act_vjp(dy)
+        grads = [x_vjp(dz * (1 if w is None else w))[0]]
+        if w is not None:
+            grads += [exact_sum(g, axes).reshape(w.shape).astype(float) for g in (dz * xhat, dz)]
+        return (*grads, dz) if res is not None else tuple(grads)
+
+    return y, vjp
+
+
 # ---- elementwise arithmetic ---------------------------------------------------------------------
 
 

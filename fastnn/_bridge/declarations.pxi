@@ -26,6 +26,9 @@ cdef extern from "fastnn.h" nogil:
         ptrdiff_t n, h, w, c, r, s, oh, ow
         ptrdiff_t stride_h, stride_w, pad_h, pad_w
         int count_include_pad
+    ctypedef struct fnn_norm:
+        ptrdiff_t outer, rows, c, groups
+        fnn_act act
     ctypedef struct fnn_param:
         void *param
         const void *grad
@@ -62,6 +65,15 @@ cdef extern from "fastnn.h" nogil:
         fnn_status (*embedding_fwd)(void *, const void *, const int64_t *, ptrdiff_t, ptrdiff_t) noexcept nogil
         fnn_status (*embedding_bwd)(void *, const void *, const int64_t *, ptrdiff_t, ptrdiff_t,
                                     ptrdiff_t, ptrdiff_t) noexcept nogil
+        fnn_status (*norm_stats)(double *, void *, void *, int64_t *, const void *, double, double,
+                                 const fnn_norm *) noexcept nogil
+        fnn_status (*norm_given)(double *, const void *, const void *, double, ptrdiff_t) noexcept nogil
+        fnn_status (*norm_fwd)(void *, const void *, const void *, const double *, const void *,
+                               const void *, const fnn_norm *) noexcept nogil
+        fnn_status (*norm_bwd_weights)(void *, void *, void *, double *, const void *, const void *,
+                                       const void *, const double *, const fnn_norm *) noexcept nogil
+        fnn_status (*norm_bwd_data)(void *, const void *, const void *, const void *, const double *,
+                                    const double *, const void *, const fnn_norm *) noexcept nogil
         fnn_status (*dropout_fwd)(void *, uint8_t *, const void *, ptrdiff_t, double, uint64_t, uint64_t) noexcept nogil
         fnn_status (*dropout_bwd)(void *, const void *, const uint8_t *, ptrdiff_t, double) noexcept nogil
         fnn_status (*uniform)(void *, ptrdiff_t, double, double, uint64_t, uint64_t) noexcept nogil

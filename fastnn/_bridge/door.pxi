@@ -9,6 +9,7 @@ ctypedef int (*thunk)(call *) noexcept nogil
 cdef union geometry:
     fnn_conv conv
     fnn_pool pool
+    fnn_norm norm
     fnn_act act
     Py_ssize_t dims[3][8]  # a shape, and the strides of one or two operands
 

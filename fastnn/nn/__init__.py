@@ -10,6 +10,7 @@ from .embedding import Embedding
 from .linear import Flatten, Identity, Input, Linear, Maxout
 from .loss import CrossEntropyLoss, L1Loss, MSELoss, MultiMarginLoss, NLLLoss
 from .module import Module, Parameter
+from .norm import BatchNorm1d, BatchNorm2d
 from .pooling import AdaptiveAvgPool2d, AvgPool2d, MaxPool2d
 
 __all__ = [
@@ -19,4 +20,9 @@ __all__ = [
     "Maxout", "Module", "ModuleList", "MultiMarginLoss", "NLLLoss", "PReLU", "Parameter", "ReLU",
     "Residual", "Sequential", "Sigmoid", "Softmax", "Tanh", "activation",
     "init",
+    "ELU", "AdaptiveAvgPool2d", "AvgPool2d", "BatchNorm1d", "BatchNorm2d", "Conv2d",
+    "CrossEntropyLoss", "Dropout", "Flatten", "Identity", "Input", "L1Loss", "LeakyReLU", "Linear",
+    "LogSoftmax", "MSELoss", "MaxPool2d", "Maxout", "Module", "ModuleList", "MultiMarginLoss",
+    "NLLLoss", "PReLU", "Parameter", "ReLU", "Residual", "Sequential", "Sigmoid", "Softmax", "Tanh",
+    "activation", "init",
 ]  # fmt: skip

@@ -90,3 +90,34 @@ def test_gains_and_defaults_agree():
     group = {k: v for k, v in torch.optim.SGD([torch.zeros(1)]).param_groups[0].items()}
     for name, value in optim.SGD([fnn.zeros(1)]).defaults.items():
         assert group[name] == value
+
+
+@pytest.mark.parametrize("momentum", [0.1, None])
+def test_batch_norm_agrees(momentum):
+    rng = np.random.default_rng(2)
+    ours = nn.BatchNorm2d(5, momentum=momentum).double()
+    peer = torch.nn.BatchNorm2d(5, momentum=momentum, dtype=torch.float64)
+    weight, bias = rng.standard_normal((2, 5))
+    ours.load_state_dict({"weight": weight, "bias": bias}, strict=False)
+    peer.load_state_dict(
+        {"weight": torch.tensor(weight), "bias": torch.tensor(bias)}, strict=False
+    )
+    for training in (True, True, False):
+        ours.train(training)
+        peer.train(training)
+        data, dy = rng.standard_normal((2, 3, 4, 6, 5)) * 2 + 1
+        x = fnn.tensor(data, requires_grad=True)
+        q = torch.tensor(data, requires_grad=True)
+        y, z = ours(x), peer(q.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+        ours.zero_grad()
+        peer.zero_grad()
+        y.backward(dy)
+        z.backward(torch.tensor(dy))
+        pairs = [(y, z), (x.grad, q.grad), (ours.weight.grad, peer.weight.grad),
+                 (ours.bias.grad, peer.bias.grad), (ours.running_mean, peer.running_mean),
+                 (ours.running_var, peer.running_var)]  # fmt: skip
+        for a, b in pairs:
+            np.testing.assert_allclose(
+                a.detach().numpy(), b.detach().numpy(), rtol=1e-10, atol=1e-12
+            )
+        assert ours.num_batches_tracked.item() == peer.num_batches_tracked.item()

@@ -1,0 +1,120 @@
+"""Normalization layers; channels are the last axis."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..creation import ones, zeros
+from ..ops import batch_norm_act
+from ..ops.activation import number
+from ..tensor import Tensor, as_tensor
+from .linear import count
+from .module import Module, Parameter
+
+
+class _BatchNorm(Module):
+    """What BatchNorm1d and BatchNorm2d share."""
+
+    _ndims: tuple[int, ...]
+    _expected: str
+
+    def __init__(
+        self,
+        num_features: int,
+        eps: float = 1e-5,
+        momentum: float | None = 0.1,
+        affine: bool = True,
+        track_running_stats: bool = True,
+    ) -> None:
+        kind = type(self).__name__
+        self.num_features = count(kind, "num_features", num_features)
+        self.eps = number(kind, "eps", eps)
+        self.momentum = None if momentum is None else number(kind, "momentum", momentum)
+        if not self.eps > 0.0:
+            raise ValueError(f"{kind}: eps must be positive, got {eps}")
+        if self.momentum is not None and not 0.0 <= self.momentum <= 1.0:
+            raise ValueError(f"{kind}: momentum must be in [0, 1] or None, got {momentum}")
+        self.affine = bool(affine)
+        self.track_running_stats = bool(track_running_stats)
+        self.weight = Parameter(ones(self.num_features)) if self.affine else None
+        self.bias = Parameter(zeros(self.num_features)) if self.affine else None
+        track = self.track_running_stats
+        self.register_buffer("running_mean", zeros(self.num_features) if track else None)
+        self.register_buffer("running_var", ones(self.num_features) if track else None)
+        self.register_buffer("num_batches_tracked", zeros((), dtype="int64") if track else None)
+
+    running_mean: Tensor | None
+    running_var: Tensor | None
+    num_batches_tracked: Tensor | None
+
+    def forward(self, x: Any) -> Tensor:
+        return self.forward_act(x, None)
+
+    def forward_act(
+        self, x: Any, act: tuple[str, float, float] | None, residual: Any = None
+    ) -> Tensor:
+        """activation(forward(x) + residual) in one pass over memory; the same bits."""
+        kind = type(self).__name__
+        x = as_tensor(x, kind)
+        if x.ndim not in self._ndims or x.shape[-1] != self.num_features:
+            expected = self._expected.format(self.num_features)
+            raise ValueError(f"{kind}: x must be {expected}, got shape {x.shape}")
+        training = self.training or self.running_mean is None
+        mean, var = self.running_mean, self.running_var
+        momentum = 0.0
+        counted = self.training and self.num_batches_tracked is not None
+        if counted:
+            seen = self.num_batches_tracked.item() + 1  # type: ignore[union-attr]
+            momentum = 1.0 / seen if self.momentum is None else self.momentum
+        y = batch_norm_act(
+            x, mean, var, self.weight, self.bias, training, momentum, self.eps, act, residual
+        )
+        if counted:
+            self.num_batches_tracked.numpy()[...] = seen  # type: ignore[union-attr]
+        return y
+
+    def config(self) -> dict[str, Any]:
+        names = ("num_features", "eps", "momentum", "affine", "track_running_stats")
+        return {name: getattr(self, name) for name in names}
+
+
+class BatchNorm1d(_BatchNorm):
+    """Batch normalization of (N, C) or (N, L, C): see `functional.batch_norm`.
+
+    In training mode with the batch's statistics, otherwise with the running ones.
+
+    Parameters
+    ----------
+    num_features : int
+        C, the size of the last axis.
+    eps : float
+    momentum : float or None
+        Share of a new batch in the running statistics; None: their mean over all batches.
+    affine : bool
+        Whether there are a learned weight (ones at first) and bias (zeros).
+    track_running_stats : bool
+        False: the batch's statistics always.
+
+    Attributes
+    ----------
+    weight, bias, running_mean, running_var : (C,) or None
+    num_batches_tracked : int64 of shape () or None
+
+    Notes
+    -----
+    Ioffe & Szegedy, "Batch Normalization: Accelerating Deep Network Training by Reducing Internal
+    Covariate Shift", 2015.
+    """
+
+    _ndims = (2, 3)
+    _expected = "(N, {0}) or (N, L, {0})"
+
+
+class BatchNorm2d(_BatchNorm):
+    """Batch normalization of channels-last images (N, H, W, C): see `functional.batch_norm`.
+
+    Parameters, attributes and source: as in `BatchNorm1d`.
+    """
+
+    _ndims = (4,)
+    _expected = "(N, H, W, {0})"

@@ -1,0 +1,189 @@
+"""Batch normalization layers: statistics, modes, files; large means; NaN; threads."""
+
+import numpy as np
+import pytest
+
+import fastnn as fnn
+from fastnn import functional as F
+from fastnn import nn
+
+RNG = np.random.default_rng(11)
+
+
+def normal(*shape, dtype=np.float32):
+    return RNG.standard_normal(shape).astype(dtype)
+
+
+@pytest.mark.parametrize("momentum", [0.1, 0.75, None])
+@pytest.mark.parametrize(("kind", "shape"), [
+    (nn.BatchNorm1d, (6, 5)), (nn.BatchNorm1d, (3, 4, 5)), (nn.BatchNorm2d, (2, 3, 4, 5)),
+])  # fmt: skip
+def test_running_statistics(kind, shape, momentum):
+    layer = kind(5, momentum=momentum)
+    mean, var = np.zeros(5), np.ones(5)
+    for step in range(1, 5):
+        x = normal(*shape) * 3 + 2
+        share = 1 / step if momentum is None else momentum
+        rows = x.reshape(-1, 5).astype(np.float64)
+        mean = (1 - share) * mean + share * rows.mean(0)
+        var = (1 - share) * var + share * rows.var(0, ddof=1)
+        layer(x)
+        np.testing.assert_allclose(layer.running_mean.numpy(), mean, rtol=1e-6, atol=1e-6)
+        np.testing.assert_allclose(layer.running_var.numpy(), var, rtol=1e-6)
+        assert layer.num_batches_tracked.item() == step
+    before = {k: v.numpy().copy() for k, v in layer.state_dict().items()}
+    y = layer.eval()(x).numpy()
+    np.testing.assert_allclose(y, (x - mean) / np.sqrt(var + 1e-5), rtol=1e-5, atol=1e-5)
+    for name, value in layer.state_dict().items():
+        np.testing.assert_array_equal(value.numpy(), before[name])
+
+
+def test_options():
+    plain = nn.BatchNorm1d(3, affine=False)
+    assert [name for name, _ in plain.named_parameters()] == []
+    untracked = nn.BatchNorm1d(3, track_running_stats=False)
+    assert list(untracked.state_dict()) == ["weight", "bias"]
+    x = normal(8, 3)
+    np.testing.assert_array_equal(untracked(x).numpy(), untracked.eval()(x).numpy())
+    np.testing.assert_array_equal(plain(x).numpy(), untracked(x).numpy())
+    assert repr(nn.BatchNorm2d(3)) == (
+        "BatchNorm2d(num_features=3, eps=1e-05, momentum=0.1, affine=True, "
+        "track_running_stats=True)"
+    )
+    wide = nn.BatchNorm1d(3, eps=1.0)
+    x64 = x.astype(np.float64)
+    np.testing.assert_allclose(
+        wide(x).numpy(), (x64 - x64.mean(0)) / np.sqrt(x64.var(0) + 1), rtol=1e-5, atol=1e-6
+    )
+
+
+@pytest.mark.parametrize("offset", [0.0, 1000.0, -1e5])
+def test_a_large_mean_does_not_cancel(offset):
+    x = (offset + normal(3000, 17)).astype(np.float32)
+    x64 = x.astype(np.float64)
+    expected = (x64 - x64.mean(0)) / np.sqrt(x64.var(0) + 1e-5)
+    layer = nn.BatchNorm1d(17)
+    np.testing.assert_allclose(layer(x).numpy(), expected, rtol=1e-5, atol=2e-6)
+    np.testing.assert_allclose(layer.running_var.numpy(), 0.9 + 0.1 * x64.var(0, ddof=1), rtol=1e-6)
+
+
+def test_a_constant_channel_is_its_bias():
+    x = np.broadcast_to(np.float32([1000.1, -3.3, 0.0]), (300, 3)).copy()
+    layer = nn.BatchNorm1d(3)
+    with fnn.no_grad():
+        layer.bias.copy_(np.float32([1, 2, 3]))
+    np.testing.assert_array_equal(layer(x).numpy(), np.tile(np.float32([1, 2, 3]), (300, 1)))
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+@pytest.mark.parametrize("channels", [3, 17, 300])
+def test_nan_stays_in_its_channel(channels, bad):
+    x = normal(50, channels)
+    x[13, channels - 1] = bad
+    x = fnn.tensor(x, requires_grad=True)
+    layer = nn.BatchNorm1d(channels)
+    y = layer(x)
+    y.backward(np.ones(y.shape, np.float32))
+    for found in (y.numpy(), x.grad.numpy(), layer.running_var.numpy()[None]):
+        assert np.isnan(found[:, -1]).all()
+        assert np.isfinite(found[:, :-1]).all()
+
+
+def test_errors():
+    for call, message in (
+        (lambda: nn.BatchNorm2d(3)(normal(4, 3)), r"x must be \(N, H, W, 3\), got shape \(4, 3\)"),
+        (lambda: nn.BatchNorm1d(3)(normal(4, 4)), r"x must be \(N, 3\) or \(N, L, 3\), got"),
+        (lambda: nn.BatchNorm1d(3)(normal(1, 3)), "more than one value per channel"),
+        (lambda: nn.BatchNorm1d(0), "num_features must be at least 1"),
+        (lambda: nn.BatchNorm1d(3, eps=-1), "eps must be positive"),
+        (lambda: nn.BatchNorm1d(3, momentum=2), "momentum must be in"),
+        (lambda: F.batch_norm(normal(4, 3), None, None), "running_mean and running_var are needed"),
+        (lambda: F.batch_norm(normal(3), None, None, training=True), r"x must be \(N, ..., chan"),
+        (lambda: F.batch_norm(normal(4, 3), None, None, normal(2), training=True),
+         r"weight must have shape \(3,\), got \(2,\)"),
+        (lambda: F.batch_norm(normal(4, 3), normal(3), normal(4)), r"running_var must have shape"),
+        (lambda: F.batch_norm(normal(4, 3), None, None, eps=-1, training=True), "eps must be at"),
+    ):  # fmt: skip
+        with pytest.raises(ValueError, match=message):
+            call()
+    with pytest.raises(TypeError, match="x is float32, bias is float64"):
+        F.batch_norm(normal(4, 3), None, None, bias=np.ones(3), training=True)
+    with pytest.raises(TypeError, match="must be float32 or float64, got int64"):
+        F.batch_norm(np.ones((4, 3), int), None, None, training=True)
+
+
+def test_a_refused_call_leaves_the_statistics_alone():
+    mean, var = np.zeros(3, np.float32), np.ones(3, np.float32)
+    with pytest.raises(ValueError, match="bias"):
+        F.batch_norm(normal(4, 3), mean, var, None, normal(2), training=True)
+    layer = nn.BatchNorm1d(3)
+    with pytest.raises(TypeError):
+        layer(normal(4, 3, dtype=np.float64))
+    assert layer.num_batches_tracked.item() == 0
+    for m, v in ((mean, var), (layer.running_mean.numpy(), layer.running_var.numpy())):
+        assert not m.any() and (v == 1).all()
+    mean.flags.writeable = False
+    with pytest.raises(ValueError, match="running_mean is read-only"):
+        F.batch_norm(normal(4, 3), mean, var, training=True)
+
+
+def test_an_empty_batch_passes():
+    layer = nn.BatchNorm2d(3)
+    x = fnn.tensor(normal(0, 4, 4, 3), requires_grad=True)
+    y = layer(x)
+    assert y.shape == (0, 4, 4, 3)
+    y.sum().backward()
+    assert x.grad.shape == x.shape
+    assert not layer.weight.grad.numpy().any()
+    assert not layer.running_mean.numpy().any()
+
+
+def test_one_value_per_channel_is_fine_in_eval_mode():
+    layer = nn.BatchNorm1d(3).eval()
+    x = normal(1, 3)
+    np.testing.assert_allclose(layer(x).numpy(), x / np.sqrt(1 + 1e-5), rtol=1e-6)
+
+
+def test_state_dict_and_file(tmp_path):
+    model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4, momentum=None), nn.ReLU())
+    model(normal(2, 6, 6, 1))
+    assert list(model.state_dict()) == [
+        "0.weight", "0.bias", "1.weight", "1.bias", "1.running_mean", "1.running_var",
+        "1.num_batches_tracked",
+    ]  # fmt: skip
+    fnn.save(model, tmp_path / "model.safetensors")
+    again = fnn.load(tmp_path / "model.safetensors")
+    x = normal(2, 6, 6, 1)
+    assert again[1].momentum is None
+    assert again[1].num_batches_tracked.item() == 1
+    np.testing.assert_array_equal(again.eval()(x).numpy(), model.eval()(x).numpy())
+    double = nn.BatchNorm2d(4).double()
+    assert double.running_mean.dtype == np.float64
+    assert double.num_batches_tracked.dtype == np.int64
+
+
+def test_summary_counts_weights_but_not_statistics():
+    summary = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4)).summary((3,))
+    assert [row.parameters for row in summary.rows] == [16, 8]
+    assert summary.rows[1].output_shape == (4,)
+
+
+def test_gradients_through_both_modes():
+    x = normal(6, 3, dtype=np.float64)
+    layer = nn.BatchNorm1d(3, momentum=0.0).double()
+    with fnn.no_grad():
+        layer.weight.copy_(np.array([0.5, -1.5, 2.0]))
+        layer.running_mean.copy_(np.array([0.5, -0.5, 0.1]))
+    weights = normal(6, 3, dtype=np.float64)
+    for mode in (True, False):
+        fnn.gradcheck(lambda t, mode=mode: (layer.train(mode)(t) * weights).sum(), [x])
+
+
+def test_the_gradient_is_refused_where_x_was_written_to():
+    x = fnn.tensor(normal(4, 3), requires_grad=True)
+    z = x * 1
+    y = nn.BatchNorm1d(3)(z)
+    with fnn.no_grad():
+        z.copy_(normal(4, 3))
+    with pytest.raises(RuntimeError, match="an input of batch_norm was modified"):
+        y.sum().backward()
