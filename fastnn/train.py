@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from . import functional as F
 from .autograd import no_grad
 from .data import ArrayDataset, Compose, DataLoader
+from .nn import Module, fold_batch_norm
 from .random import get_rng_state, manual_seed, set_rng_state
 from .tensor import Tensor, from_numpy
 
@@ -199,18 +200,18 @@ class Trainer:
         """
         loader, prepare = self._loader("evaluate", "data", data, batch_size)
         mean = _Mean()
-        with self._inference():
+        with self._inference() as model:
             for x, y in loader:
-                outputs = self.model(self._inputs("evaluate", x, prepare))
+                outputs = model(self._inputs("evaluate", x, prepare))
                 mean.add(self.loss(outputs, y).item(), outputs, y)
         return mean.record()
 
     def predict(self, x: Any, batch_size: int = 256) -> NDArray[Any]:
         """The model's outputs for inputs x (N, ...), as a NumPy array (N, ...)."""
         loader = DataLoader(ArrayDataset(x), batch_size, transform=self.preprocess)
-        with self._inference():
+        with self._inference() as model:
             return np.concatenate(
-                [self.model(self._inputs("predict", part)).numpy() for (part,) in loader]
+                [model(self._inputs("predict", part)).numpy() for (part,) in loader]
             )
 
     def _loader(
@@ -294,12 +295,13 @@ class Trainer:
         return from_numpy(x)
 
     @contextlib.contextmanager
-    def _inference(self) -> Iterator[None]:
+    def _inference(self) -> Iterator[Any]:
+        """The model in eval mode, with batch normalization folded where possible."""
         training = self.model.training
         self.model.eval()
         try:
             with no_grad():
-                yield
+                yield fold_batch_norm(self.model) if isinstance(self.model, Module) else self.model
         finally:
             self.model.train(training)
 

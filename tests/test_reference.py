@@ -98,6 +98,8 @@ def test_oracle_is_pytorch(op):
     for case in CASES:
         if case.op != op or case.label in TORCH_DIFFERS or case.label.endswith("ties"):
             continue
+        if op == "batch_norm" and case.label.endswith("offset"):
+            continue  # PyTorch loses more digits than our tolerance allows
         truth = case.truth(np.float64)
         tensors = [torch.tensor(a, requires_grad=i.grad)
                    for a, i in zip(truth.arrays, case.inputs, strict=True)]

@@ -7,6 +7,7 @@ from .container import ModuleList, Residual, Sequential
 from .conv import Conv2d, ConvTranspose2d
 from .dropout import Dropout
 from .embedding import Embedding
+from .fold import fold_batch_norm
 from .linear import Flatten, Identity, Input, Linear, Maxout
 from .loss import CrossEntropyLoss, L1Loss, MSELoss, MultiMarginLoss, NLLLoss
 from .module import Module, Parameter
@@ -24,5 +25,5 @@ __all__ = [
     "CrossEntropyLoss", "Dropout", "Flatten", "Identity", "Input", "L1Loss", "LeakyReLU", "Linear",
     "LogSoftmax", "MSELoss", "MaxPool2d", "Maxout", "Module", "ModuleList", "MultiMarginLoss",
     "NLLLoss", "PReLU", "Parameter", "ReLU", "Residual", "Sequential", "Sigmoid", "Softmax", "Tanh",
-    "activation", "init",
+    "activation", "fold_batch_norm", "init",
 ]  # fmt: skip

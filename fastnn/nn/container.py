@@ -11,10 +11,12 @@ from .activation import ELU, Elementwise, LeakyReLU, ReLU, Sigmoid, Tanh, make
 from .conv import Conv2d
 from .linear import Linear
 from .module import Module
+from .norm import BatchNorm1d, BatchNorm2d
 
 # A layer of the first kind computes a following one of the second kind in its own pass. Only
 # activations whose derivative needs nothing but their output: the one in between is never stored.
-_HOSTS = (Linear, Conv2d)
+_NORMS = (BatchNorm1d, BatchNorm2d)
+_HOSTS = (Linear, Conv2d, *_NORMS)
 _GUESTS: frozenset[type[Elementwise]] = frozenset(
     kind for kind in (ELU, LeakyReLU, ReLU, Sigmoid, Tanh) if _core.UNARY[kind().row[0]][1] == "Y"
 )
@@ -75,8 +77,8 @@ class _Numbered(Module):
 class Sequential(_Numbered):
     """Calls modules one after the other: `Sequential(a, b)` or `Sequential({"first": a, ...})`.
 
-    A Linear or Conv2d layer and an element-wise activation behind it are computed in one pass over
-    memory where neither has hooks. The bits are the same.
+    A Linear, Conv2d or BatchNorm layer and an element-wise activation behind it are computed in one
+    pass over memory where neither has hooks. The bits are the same.
 
     Examples
     --------
@@ -97,24 +99,27 @@ class Sequential(_Numbered):
         return cls(config["modules"])
 
     def forward(self, x: Any) -> Any:
-        layers = self._layers()
-        last = len(layers) - 1
-        fused = False
-        for i, layer in enumerate(layers):
-            if fused:
-                fused = False
-            elif (
-                i < last
-                and type(layer) in _HOSTS
-                and type(guest := layers[i + 1]) in _GUESTS
-                and not layer.has_hooks()
-                and not guest.has_hooks()
-            ):
-                x = layer.forward_act(x, guest.row)  # type: ignore[attr-defined]
-                fused = True
-            else:
-                x = layer(x)
-        return x
+        return _run(self._layers(), x)
+
+
+def _run(layers: list[Module], x: Any) -> Any:
+    """Calls the layers one after the other, some together with the next."""
+    last = len(layers) - 1
+    fused = False
+    for i, layer in enumerate(layers):
+        if fused:
+            fused = False
+        elif i < last and type(layer) in _HOSTS and not layer.has_hooks() and _fits(layers[i + 1]):
+            x = layer.forward_act(x, layers[i + 1].row)  # type: ignore[attr-defined]
+            fused = True
+        else:
+            x = layer(x)
+    return x
+
+
+def _fits(activation: Module | None) -> bool:
+    """Whether the layer before can compute this one in its own pass."""
+    return type(activation) in _GUESTS and not activation.has_hooks()  # type: ignore
 
 
 class ModuleList(_Numbered):
@@ -132,6 +137,9 @@ class ModuleList(_Numbered):
 
 class Residual(Module):
     """activation(body(x) + shortcut(x)) (He et al., 2016).
+
+    Where the body is a Sequential that ends with a BatchNorm layer, that layer computes the sum and
+    an element-wise activation in its own pass over memory. The bits are the same.
 
     Parameters
     ----------
@@ -153,8 +161,30 @@ class Residual(Module):
         self.activation = None if activation is None else make(activation)
 
     def forward(self, x: Any) -> Tensor:
-        y = self.body(x) + (x if self.shortcut is None else self.shortcut(x))
-        return y if self.activation is None else self.activation(y)
+        act, norm = self.activation, self.last_norm()
+        if norm is None:
+            y = self.body(x) + self._skip(x)
+        else:
+            before = _run(self.body._layers()[:-1], x)  # type: ignore[attr-defined]
+            skip = self._skip(x)
+            if before.shape != skip.shape:  # a sum that broadcasts
+                y = norm(before) + skip
+            elif _fits(act):
+                return norm.forward_act(before, act.row, skip)  # type: ignore
+            else:
+                y = norm.forward_act(before, None, skip)
+        return y if act is None else act(y)
+
+    def _skip(self, x: Any) -> Any:
+        return x if self.shortcut is None else self.shortcut(x)
+
+    def last_norm(self) -> BatchNorm1d | BatchNorm2d | None:
+        """The normalization that computes the sum, too, or None."""
+        body = self.body
+        if type(body) is not Sequential or body.has_hooks() or not len(body):
+            return None
+        last = body[-1]
+        return last if type(last) in _NORMS and not last.has_hooks() else None  # type: ignore
 
     def config(self) -> dict[str, Any]:
         return {"body": self.body, "shortcut": self.shortcut, "activation": self.activation}

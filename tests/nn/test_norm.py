@@ -187,3 +187,137 @@ def test_the_gradient_is_refused_where_x_was_written_to():
         z.copy_(normal(4, 3))
     with pytest.raises(RuntimeError, match="an input of batch_norm was modified"):
         y.sum().backward()
+
+
+def randomize(model):
+    """Weights and statistics that are all different."""
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
+            n = module.num_features
+            with fnn.no_grad():
+                module.weight.copy_(RNG.uniform(0.5, 2, n).astype(module.weight.dtype))
+                module.bias.copy_(normal(n, dtype=module.bias.dtype))
+                module.running_mean.copy_(normal(n, dtype=module.bias.dtype))
+                module.running_var.copy_(RNG.uniform(0.5, 2, n).astype(module.bias.dtype))
+    return model
+
+
+def both_ways(model, x, weights, hooked, fused="batch_norm"):
+    """Value, gradients and buffers, fused (into the operation of that name) and with hooks."""
+    results = []
+    start = {name: tensor.numpy().copy() for name, tensor in model.state_dict().items()}
+    for hooks in ([], hooked):
+        model.load_state_dict(start)
+        seen = []
+        handles = [
+            h.register_forward_hook(lambda m, a, out, seen=seen: seen.append(out)) for h in hooks
+        ]
+        model.zero_grad()
+        t = fnn.tensor(x, requires_grad=True)
+        y = model(t)
+        assert fused is None or (y._node.name == fused) is not bool(hooks)
+        y.backward(weights)
+        tensors = [y, t.grad, *(p.grad for p in model.parameters()), *model.buffers()]
+        results.append([t.numpy().copy() for t in tensors])
+        assert len(seen) == len(hooks)
+        for handle in handles:
+            handle.remove()
+    for a, b in zip(*results, strict=True):
+        assert a.tobytes() == b.tobytes()
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("kind", [nn.ReLU, nn.Sigmoid, nn.Tanh, nn.LeakyReLU, nn.ELU])
+def test_fused_activation_gives_the_same_bits(kind, training):
+    for dtype, shape in (("float32", (3, 9, 7, 17)), ("float64", (2, 5, 4, 3))):
+        model = nn.Sequential(nn.BatchNorm2d(shape[-1]), kind()).to_dtype(dtype).train(training)
+        randomize(model)
+        both_ways(model, normal(*shape, dtype=dtype), normal(*shape, dtype=dtype), [model[0]])
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("activation", [None, "relu", "tanh", "prelu"])
+@pytest.mark.parametrize("shortcut", [False, True])
+def test_fused_sum_gives_the_same_bits(shortcut, activation, training):
+    def make(c, k):
+        return nn.Conv2d(c, k, 3, padding=1, bias=False), nn.BatchNorm2d(k)
+
+    k = 7 if shortcut else 5
+    body = nn.Sequential(*make(5, 6), nn.ReLU(), *make(6, k))
+    skip = nn.Sequential(nn.Conv2d(5, k, 1), nn.BatchNorm2d(k)) if shortcut else None
+    model = randomize(nn.Residual(body, skip, activation)).train(training)
+    x, weights = normal(3, 6, 5, 5), normal(3, 6, 5, k)
+    assert model.last_norm() is body[-1]
+    fused = None if activation == "prelu" else "batch_norm"
+    both_ways(model, x, weights, [body[-1]], fused)
+    both_ways(model, x, weights, [body], fused)
+    if activation is not None:
+        both_ways(model, x, weights, [model.activation], fused)
+
+
+def test_a_sum_that_broadcasts_is_not_fused():
+    body = nn.Sequential(nn.Linear(3, 1), nn.BatchNorm1d(1))
+    x = normal(4, 3)
+    np.testing.assert_array_equal(nn.Residual(body)(x).numpy(), body(x).numpy() + x)
+
+
+def same_prediction(model, folded, x):
+    model.eval()
+    np.testing.assert_allclose(folded(x).numpy(), model(x).numpy(), rtol=1e-10, atol=1e-12)
+
+
+def test_folding_computes_the_same():
+    conv, shape = nn.Conv2d(3, 6, 3, padding=1, bias=False), (2, 6, 5, 3)
+    body = nn.Sequential(nn.Conv2d(6, 6, 1), nn.BatchNorm2d(6), nn.Conv2d(6, 6, 1),
+                         nn.BatchNorm2d(6))  # fmt: skip
+    skip = nn.Sequential(nn.Conv2d(6, 6, 1), nn.BatchNorm2d(6))
+    model = nn.Sequential(
+        conv, nn.BatchNorm2d(6), nn.ReLU(), nn.Residual(body, skip, "relu"),
+        nn.Sequential(nn.Linear(6, 4), nn.BatchNorm2d(4, affine=False)), nn.Flatten(),
+        nn.Linear(120, 4), nn.BatchNorm1d(4, track_running_stats=False), nn.BatchNorm1d(4),
+    ).double()  # fmt: skip
+    model[:4].apply(lambda m: randomize(m) if type(m) is nn.BatchNorm2d else None)
+    randomize(model[8])
+    x = normal(*shape, dtype=np.float64)
+    state = {k: v.numpy().copy() for k, v in model.state_dict().items()}
+    folded = nn.fold_batch_norm(model.eval())
+    same_prediction(model, folded, x)
+    kinds = [type(m) for m in folded.modules()]
+    assert kinds.count(nn.BatchNorm2d) == 1  # the one that adds the shortcut
+    assert kinds.count(nn.BatchNorm1d) == 2  # the batch's statistics; no layer to fold it into
+    assert [name for name, _ in folded.named_children()] == ["0", "2", "3", "4", "5", "6", "7", "8"]
+    assert folded[0] is not conv
+    assert folded[1] is model[2]
+    for name, value in model.state_dict().items():
+        np.testing.assert_array_equal(value.numpy(), state[name])
+
+
+def test_what_is_not_folded():
+    def model():
+        return nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3), nn.ReLU()).eval()
+
+    plain = nn.Sequential(nn.Linear(3, 3), nn.ReLU())
+    assert nn.fold_batch_norm(plain) is plain
+    training = model().train()
+    assert nn.fold_batch_norm(training) is training
+    for i in (0, 1):
+        hooked = model()
+        hooked[i].register_forward_hook(lambda m, args, out: None)
+        assert nn.fold_batch_norm(hooked) is hooked
+    hooked = model()
+    hooked.register_forward_hook(lambda m, args, out: None)
+    assert nn.fold_batch_norm(hooked) is hooked
+    apart = nn.Sequential(nn.Linear(3, 3), nn.ReLU(), nn.BatchNorm1d(3)).eval()
+    assert nn.fold_batch_norm(apart) is apart
+    assert len(nn.fold_batch_norm(model())) == 2
+
+
+def test_the_trainer_predicts_with_the_running_statistics():
+    model = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.ReLU(), nn.Linear(4, 2))
+    trainer = fnn.Trainer(model, fnn.optim.SGD(model.parameters(), lr=0.1), progress=False)
+    x, y = normal(64, 3), RNG.integers(0, 2, 64)
+    for _ in range(2):  # nothing of the first round is kept
+        trainer.fit((x, y), epochs=1, batch_size=16)
+        found = trainer.predict(x)
+        np.testing.assert_allclose(found, model.eval()(x).numpy(), rtol=1e-5, atol=1e-6)
+        model.train()
