@@ -53,12 +53,35 @@ typedef struct {
     fnn_act act;
 } fnn_norm;
 
-/* One tensor of an optimizer step: n elements; state is the momentum buffer or NULL. */
+/* How tensors change, with the numbers that the rule knows; optim.inc has the formulas.
+ * _bridge/optim.pxi names the rules in this order. */
+enum {
+    FNN_SGD,
+    FNN_ADAM,
+    FNN_NADAM,
+    FNN_RMSPROP,
+    FNN_ADAGRAD,
+    FNN_ADADELTA,
+    FNN_LERP,
+    FNN_SCALE,
+    FNN_CLAMP
+};
+typedef struct {
+    int rule, maximize, nesterov;
+    double lr, l1, l2, decay, eps, beta1, beta2, extra;
+} fnn_rule;
+
+/* One tensor of an optimizer step: n elements. state: arrays like param, NULL where the rule has
+ * none. count: the number of steps so far and NAdam's product, which the step renews, or NULL.
+ * first: this is the momentum buffer's first step. c is scratch. */
 typedef struct {
     void *param;
     const void *grad;
-    void *state;
+    void *state[3];
+    double *count[2];
     ptrdiff_t n;
+    int first;
+    double c[3];
 } fnn_param;
 
 /* --- kernel table ---------------------------------------------------------------------------- */

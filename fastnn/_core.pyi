@@ -198,14 +198,35 @@ def dropout_bwd(dy: Array, mask: Array, p: float) -> Array: ...
 def random(
     shape: tuple[int, ...], dtype: str, gaussian: bool, a: float, b: float, seed: int, offset: int
 ) -> Array: ...
-def sgd(
-    params: list[Array],
-    grads: list[Array],
-    state: list[Array],
-    lr: float,
-    momentum: float,
-    dampening: float,
-    weight_decay: float,
-    nesterov: bool,
-    first: bool,
+
+class UpdateRule:
+    arrays: tuple[str | None, ...]
+    counts: dict[str, float]
+    start: float
+    def __init__(
+        self,
+        rule: str,
+        arrays: tuple[str | None, ...],
+        counts: dict[str, float],
+        *,
+        lr: float,
+        maximize: bool = False,
+        nesterov: bool = False,
+        l1: float = 0,
+        l2: float = 0,
+        decay: float = 1,
+        eps: float = 0,
+        beta1: float = 0,
+        beta2: float = 0,
+        extra: float = 0,
+        start: float = 0,
+    ) -> None: ...
+
+def update(
+    op: str, rule: UpdateRule, params: list[Any], state: dict[Any, Any], make: Any
 ) -> None: ...
+def apply_rule(
+    op: str, name: str, number: float, arrays: list[Array], others: list[Array] | None = None
+) -> None: ...
+def grad_norm(op: str, arrays: list[Array], p: float) -> tuple[float, float]: ...
+def max_norm(x: Array, limit: float) -> None: ...

@@ -29,11 +29,16 @@ cdef extern from "fastnn.h" nogil:
     ctypedef struct fnn_norm:
         ptrdiff_t outer, rows, c, groups
         fnn_act act
+    ctypedef struct fnn_rule:
+        int rule, maximize, nesterov
+        double lr, l1, l2, decay, eps, beta1, beta2, extra
     ctypedef struct fnn_param:
         void *param
         const void *grad
-        void *state
+        void *state[3]
+        double *count[2]
         ptrdiff_t n
+        int first
     ctypedef struct fnn_kernels:
         fnn_status (*gemm)(const fnn_gemm *) noexcept nogil
         fnn_status (*conv2d_fwd)(void *, const void *, const void *, const void *, const fnn_conv *) noexcept nogil
@@ -78,7 +83,9 @@ cdef extern from "fastnn.h" nogil:
         fnn_status (*dropout_bwd)(void *, const void *, const uint8_t *, ptrdiff_t, double) noexcept nogil
         fnn_status (*uniform)(void *, ptrdiff_t, double, double, uint64_t, uint64_t) noexcept nogil
         fnn_status (*normal)(void *, ptrdiff_t, double, double, uint64_t, uint64_t) noexcept nogil
-        fnn_status (*sgd)(const fnn_param *, ptrdiff_t, double, double, double, double, int, int) noexcept nogil
+        fnn_status (*update)(const fnn_rule *, fnn_param *, ptrdiff_t) noexcept nogil
+        fnn_status (*grad_norm)(double *, const fnn_param *, ptrdiff_t, double) noexcept nogil
+        fnn_status (*max_norm)(void *, ptrdiff_t, ptrdiff_t, double) noexcept nogil
         fnn_status (*peak)(double *, ptrdiff_t) noexcept nogil
 
     const char *fnn_unary_names[]

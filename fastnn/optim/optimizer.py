@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
+from .. import _core
 from ..tensor import Tensor, from_numpy
 
 
 class Optimizer:
-    """Base class: subclasses give `defaults` to the constructor and define `step`.
+    """Base class: subclasses give `defaults` to the constructor and define `rule` (or `step`).
 
     Parameters
     ----------
@@ -36,11 +37,15 @@ class Optimizer:
         If something is not a Tensor.
     """
 
+    _counts: tuple[str, ...] = ()  # state that is one float64 number
+
     def __init__(self, params: Iterable[Any], defaults: dict[str, Any]) -> None:
         name = type(self).__name__
         if isinstance(params, Tensor):
             raise TypeError(f"{name}: params must be an iterable of Tensors or dicts, got a Tensor")
         self.defaults = defaults
+        self._rules: dict[int, tuple[tuple[Any, ...], _core.UpdateRule]] = {}
+        self._initial_lrs: dict[int, float] = {}  # of each group, before its first schedule
         self.param_groups: list[dict[str, Any]] = []
         self.state: dict[Tensor, dict[str, Any]] = {}
         groups = list(params)
@@ -80,12 +85,31 @@ class Optimizer:
         self.check_options(checked)
         self.param_groups.append(checked)
 
-    def check_options(self, group: Mapping[str, Any]) -> None:
+    def check_options(self, group: dict[str, Any]) -> None:
         """Raises ValueError for options out of range."""
 
-    def step(self) -> None:
-        """Changes every parameter that has a gradient."""
-        raise NotImplementedError(f"{type(self).__name__}: step is not defined")
+    def rule(self, group: dict[str, Any]) -> _core.UpdateRule:
+        """The update rule that the options of a group, which are in range, ask for."""
+        raise NotImplementedError(f"{type(self).__name__}: rule is not defined")
+
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """Changes every parameter that has a gradient.
+
+        Parameters
+        ----------
+        closure : callable, optional
+            Called first, to compute gradients; what it returns is returned.
+        """
+        loss = None if closure is None else closure()
+        name = type(self).__name__
+        for i, group in enumerate(self.param_groups):
+            options = tuple(group.values())
+            cached = self._rules.get(i)
+            if cached is None or cached[0] != options:  # they may change between steps
+                self.check_options(group)
+                cached = self._rules[i] = (options, self.rule(group))
+            _core.update(name, cached[1], group["params"], self.state, Tensor)
+        return loss
 
     def zero_grad(self) -> None:
         """Forgets all gradients (sets them to None)."""
@@ -141,10 +165,32 @@ class Optimizer:
             if not 0 <= int(number) < len(params):
                 raise ValueError(f"{name}: state for parameter {number} of {len(params)}")
             p = params[int(number)]
-            state[p] = {key: _copy(f"{name}: {key}", value, p) for key, value in values.items()}
+            state[p] = {key: self._copy(f"{name}: {key}", key, value, p)
+                        for key, value in values.items()}  # fmt: skip
         for group, kept in zip(self.param_groups, options, strict=True):
             group.update(kept)
         self.state = state
+
+    def _copy(self, what: str, key: str, value: Any, parameter: Tensor) -> Any:
+        """A copy of state: arrays must have the parameter's shape and dtype, counts be numbers."""
+        if isinstance(value, Tensor):
+            value = value.numpy()
+        if key in self._counts:
+            count = np.asarray(value, np.float64)
+            if count.size != 1 or not np.isfinite(count).all() or (count < 0).any():
+                raise ValueError(f"{what} must be a number of at least 0, got {value}")
+            return from_numpy(count.reshape(()).copy())
+        if not isinstance(value, np.ndarray):
+            return value
+        if value.shape != parameter.shape or value.dtype != parameter.dtype:
+            raise ValueError(
+                f"{what} must be {parameter.dtype} of shape {parameter.shape}, "
+                f"got {value.dtype} of shape {value.shape}"
+            )
+        return from_numpy(value.copy())
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_rules": {}}  # made anew where needed
 
     def __repr__(self) -> str:
         lines = []
@@ -154,24 +200,37 @@ class Optimizer:
         return f"{type(self).__name__}(\n" + "\n".join(lines) + "\n)"
 
 
-def check_number(owner: str, name: str, value: Any, low: float = 0.0) -> float:
-    """A finite number of at least `low`."""
+def check_number(
+    owner: str,
+    name: str,
+    value: Any,
+    low: float = 0.0,
+    *,
+    high: float = math.inf,
+    below: float = math.inf,
+) -> float:
+    """A finite number of at least `low`, at most `high` and less than `below`."""
     if isinstance(value, bool) or not isinstance(value, int | float | np.number):
         raise TypeError(f"{owner}: {name} must be a number, got {type(value).__name__}")
-    if not (math.isfinite(value) and value >= low):
-        raise ValueError(f"{owner}: {name} must be finite and at least {low:g}, got {value}")
+    if not (math.isfinite(value) and low <= value <= high and value < below):
+        bound = "" if high == math.inf else f" and at most {high:g}"
+        bound = bound if below == math.inf else f" and less than {below:g}"
+        raise ValueError(f"{owner}: {name} must be finite and at least {low:g}{bound}, got {value}")
     return float(value)
 
 
-def _copy(what: str, value: Any, parameter: Tensor) -> Any:
-    """State of a parameter: arrays are copied and must have its shape and dtype."""
-    if isinstance(value, Tensor):
-        value = value.numpy()
-    if not isinstance(value, np.ndarray):
-        return value
-    if value.shape != parameter.shape or value.dtype != parameter.dtype:
-        raise ValueError(
-            f"{what} must be {parameter.dtype} of shape {parameter.shape}, "
-            f"got {value.dtype} of shape {value.shape}"
-        )
-    return from_numpy(value.copy())
+def check_pair(owner: str, name: str, value: Any) -> None:
+    """Two numbers from 0 to less than 1, as betas are."""
+    if not isinstance(value, tuple | list) or len(value) != 2:
+        raise TypeError(f"{owner}: {name} must be a pair of numbers, got {value!r}")
+    for number in value:
+        check_number(owner, name, number, below=1.0)
+
+
+def penalties(group: Mapping[str, Any], decoupled: bool = False) -> dict[str, Any]:
+    """The options that all rules share, as `UpdateRule` takes them."""
+    lr, decay = group["lr"], group["weight_decay"]
+    return {
+        "lr": lr, "maximize": group["maximize"], "l1": group["l1"],
+        "l2": 0.0 if decoupled else decay, "decay": 1.0 - lr * decay if decoupled else 1.0,
+    }  # fmt: skip

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 from .. import _core
-from ..tensor import Tensor
-from .optimizer import Optimizer, check_number
+from .optimizer import Optimizer, check_number, penalties
 
 
 class SGD(Optimizer):
-    r"""Stochastic gradient descent with momentum, in one pass over all parameters.
+    """Stochastic gradient descent with momentum, in one pass over all parameters.
 
-    g = gradient + weight_decay p
+    g = gradient + weight_decay p + l1 sign(p)
     b = g in the first step, then momentum b + (1 - dampening) g
     p = p - lr (g + momentum b if nesterov else b)
 
-    Without momentum, p = p - lr g. (Sutskever et al., 2013; the form is PyTorch's.)
+    Without momentum, p = p - lr g.
+
+    Sources: Robbins and Monro, "A stochastic approximation method", 1951; Polyak, "Some methods of
+    speeding up the convergence of iteration methods", 1964 (momentum); Nesterov, 1983, in the form
+    of Sutskever et al., "On the importance of initialization and momentum", 2013.
 
     Parameters
     ----------
@@ -29,6 +32,10 @@ class SGD(Optimizer):
         Strength of the L2 penalty, as a gradient.
     nesterov : bool
         Needs momentum and no dampening.
+    maximize : bool
+        Follow the gradient instead of its negative.
+    l1 : float
+        Strength of the L1 penalty, as a gradient; with weight_decay, the elastic net.
 
     Raises
     ------
@@ -54,20 +61,19 @@ class SGD(Optimizer):
         dampening: float = 0,
         weight_decay: float = 0,
         nesterov: bool = False,
+        *,
+        maximize: bool = False,
+        l1: float = 0,
     ) -> None:
         options = {
-            "lr": lr,
-            "momentum": momentum,
-            "dampening": dampening,
-            "weight_decay": weight_decay,
-            "nesterov": nesterov,
-        }
+            "lr": lr, "momentum": momentum, "dampening": dampening, "weight_decay": weight_decay,
+            "nesterov": nesterov, "l1": l1, "maximize": maximize,
+        }  # fmt: skip
         self.check_options(options)
-        self._checked: tuple[Any, ...] = ()
         super().__init__(params, options)
 
-    def check_options(self, group: Mapping[str, Any]) -> None:
-        for name in ("lr", "momentum", "weight_decay"):
+    def check_options(self, group: dict[str, Any]) -> None:
+        for name in ("lr", "momentum", "weight_decay", "l1"):
             check_number("SGD", name, group[name])
         check_number("SGD", "dampening", group["dampening"], -math.inf)
         if group["nesterov"] and (group["momentum"] <= 0 or group["dampening"] != 0):
@@ -76,48 +82,8 @@ class SGD(Optimizer):
                 f"momentum={group['momentum']}, dampening={group['dampening']}"
             )
 
-    def step(self) -> None:
-        """Changes every parameter that has a gradient."""
-        state = self.state
-        for group in self.param_groups:
-            lr, momentum, decay = group["lr"], group["momentum"], group["weight_decay"]
-            options = (lr, momentum, decay, group["dampening"], group["nesterov"])
-            if options != self._checked:  # they may have been changed since the last step
-                self.check_options(group)
-                self._checked = options
-            # Parameters, gradients and momentum buffers of one dtype, new or used, take one call.
-            batches: dict[Any, tuple[list[Any], list[Any], list[Any]]] = {}
-            for p in group["params"]:
-                grad = p.grad
-                if grad is None:
-                    continue
-                if not isinstance(grad, Tensor):
-                    raise TypeError(f"SGD: .grad must be a Tensor, got {type(grad).__name__}")
-                array = p._array
-                buffer, first = None, False
-                if momentum:
-                    own = state.get(p)
-                    first = own is None
-                    if own is None:
-                        own = {"momentum_buffer": Tensor(_core.full(array.shape, array.dtype, 0.0))}
-                        state[p] = own
-                    buffer = own["momentum_buffer"]._array
-                key = (array.dtype, first)
-                batch = batches.get(key)
-                if batch is None:
-                    batch = batches[key] = ([], [], [])
-                batch[0].append(array)
-                batch[1].append(grad._array)
-                batch[2].append(buffer)
-            for (_, first), (arrays, grads, buffers) in batches.items():
-                _core.sgd(
-                    arrays,
-                    grads,
-                    buffers,
-                    lr,
-                    momentum,
-                    group["dampening"],
-                    decay,
-                    group["nesterov"],
-                    first,
-                )
+    def rule(self, group: dict[str, Any]) -> _core.UpdateRule:
+        return _core.UpdateRule(
+            "SGD", ("momentum_buffer",) if group["momentum"] else (), {}, **penalties(group),
+            beta1=group["momentum"], beta2=group["dampening"], nesterov=group["nesterov"],
+        )  # fmt: skip
