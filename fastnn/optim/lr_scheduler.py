@@ -364,6 +364,8 @@ class SequentialLR(LRScheduler):
         self, optimizer: Optimizer, schedulers: Sequence[LRScheduler], milestones: Sequence[int]
     ) -> None:
         name = "SequentialLR"
+        if not schedulers:
+            raise ValueError(f"{name}: give at least one schedule")
         for s in schedulers:
             if not isinstance(s, LRScheduler) or isinstance(s, ReduceLROnPlateau):
                 raise TypeError(f"{name}: cannot run a {type(s).__name__}")

@@ -135,7 +135,9 @@ def update_bn(loader: Iterable[Any], model: Module) -> None:
         return
     training, momenta = model.training, [m.momentum for m in norms]
     for norm in norms:
-        norm.reset_running_stats()
+        norm.running_mean.zero_()
+        norm.running_var.fill_(1)
+        norm.num_batches_tracked.zero_()
         norm.momentum = None  # the mean of all batches
     model.train()
     try:
