@@ -22,6 +22,7 @@ from . import functional as F
 from .autograd import no_grad
 from .data import ArrayDataset, Compose, DataLoader
 from .nn import Module, fold_batch_norm
+from .optim.lr_scheduler import ReduceLROnPlateau
 from .random import get_rng_state, manual_seed, set_rng_state
 from .tensor import Tensor, from_numpy
 
@@ -42,8 +43,8 @@ class Trainer:
     ----------
     model : nn.Module
         Called with a batch of inputs.
-    optimizer : optim.SGD or the like
-        Of the model's parameters.
+    optimizer : optim.Optimizer
+        Of the model's parameters; not `LBFGS`, which wants all data at once.
     loss : callable, optional
         ``loss(outputs, targets)``: a Tensor of one element, the mean over the batch. Default:
         cross-entropy with integer labels.
@@ -52,6 +53,11 @@ class Trainer:
         ``data.Normalize``, which makes float32 of uint8 images.
     progress : bool
         Show a bar for each epoch, on stderr.
+    scheduler : optim.lr_scheduler.LRScheduler, optional
+        Its `step` is called after every epoch or every step, as `schedule_by` says.
+        `ReduceLROnPlateau` gets the epoch's validation loss, or without validation its loss.
+    schedule_by : "epoch" or "step", optional
+        Default: `scheduler.unit`, which is "step" for `OneCycleLR` and "epoch" for the others.
     before_step, after_epoch : callable, optional
         Called with the trainer: before each step of `fit` (to set a learning rate, say), and when
         the record of an epoch has joined `history`.
@@ -90,6 +96,8 @@ class Trainer:
         *,
         preprocess: Transform | None = None,
         progress: bool = True,
+        scheduler: Any = None,
+        schedule_by: str | None = None,
         before_step: Hook | None = None,
         after_epoch: Hook | None = None,
     ) -> None:
@@ -105,6 +113,14 @@ class Trainer:
         ):  # fmt: skip
             if value is not None and not callable(value):
                 raise TypeError(f"Trainer: {name} must be callable, got {_kind(value)}")
+        if scheduler is not None and not callable(getattr(scheduler, "step", None)):
+            raise TypeError(f"Trainer: scheduler has no method step, got {_kind(scheduler)}")
+        if schedule_by not in (None, "epoch", "step"):
+            raise ValueError(f"Trainer: schedule_by must be 'epoch' or 'step', got {schedule_by!r}")
+        self.scheduler = scheduler
+        self.schedule_by = schedule_by or getattr(scheduler, "unit", "epoch")
+        if isinstance(scheduler, ReduceLROnPlateau) and self.schedule_by == "step":
+            raise ValueError("Trainer: ReduceLROnPlateau goes by epochs, schedule_by is 'step'")
         self.model = model
         self.optimizer = optimizer
         self.loss = F.cross_entropy if loss is None else loss
@@ -176,6 +192,10 @@ class Trainer:
                 if validation is not None:
                     measured = self.evaluate(validation, loader.batch_size)
                     record |= {f"validation_{name}": value for name, value in measured.items()}
+                if isinstance(self.scheduler, ReduceLROnPlateau):
+                    self.scheduler.step(record.get("validation_loss", record["loss"]))
+                elif self.scheduler is not None and self.schedule_by == "epoch":
+                    self.scheduler.step()
                 self.epoch += 1
                 self.history.append(record)
                 if self.after_epoch is not None:
@@ -281,6 +301,8 @@ class Trainer:
             )
         loss.backward()
         self.optimizer.step()
+        if self.scheduler is not None and self.schedule_by == "step":
+            self.scheduler.step()
         self.step += 1
         return value, outputs
 

@@ -326,3 +326,55 @@ def test_constructor_names_what_is_wrong():
     ):
         with pytest.raises(TypeError, match=message):
             Trainer(*arguments)
+
+
+# --- schedules ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("unit", "expected"), [(None, [1, 0.5]), ("epoch", [1, 0.5]), ("step", [1, 2.0**-4])]
+)
+def test_a_schedule_goes_by_epochs_or_by_steps(unit, expected):
+    rates = []
+    parts = make(lr=1.0)
+    trainer = Trainer(
+        parts.model, parts.optimizer, progress=False, schedule_by=unit,
+        scheduler=optim.lr_scheduler.StepLR(parts.optimizer, 1, 0.5),
+        before_step=lambda t: rates.append(t.optimizer.param_groups[0]["lr"]),
+    )  # fmt: skip
+    trainer.fit(blobs(), epochs=2, batch_size=50)
+    assert rates[::4] == expected and len(rates) == 8
+    assert (len(set(rates)) == 8) == (unit == "step")
+
+
+def test_one_cycle_goes_by_steps():
+    model = nn.Linear(4, 3)
+    optimizer = optim.AdamW(model.parameters())
+    cycle = optim.lr_scheduler.OneCycleLR(optimizer, 0.1, epochs=5, steps_per_epoch=4)
+    trainer = Trainer(model, optimizer, progress=False, scheduler=cycle)
+    records = trainer.fit(blobs(), epochs=5, batch_size=50)
+    assert trainer.schedule_by == "step" and cycle.last_epoch == 20
+    assert records[-1]["loss"] < records[0]["loss"]
+
+
+@pytest.mark.parametrize("watched", ["loss", "validation_loss"])
+def test_a_plateau_watches_the_validation_loss_if_there_is_one(watched):
+    model = nn.Linear(4, 3)
+    optimizer = optim.SGD(model.parameters(), lr=0.1)
+    plateau = optim.lr_scheduler.ReduceLROnPlateau(optimizer)
+    trainer = Trainer(model, optimizer, progress=False, scheduler=plateau)
+    validation = blobs(seed=1) if watched == "validation_loss" else None
+    records = trainer.fit(blobs(), epochs=3, batch_size=50, validation=validation)
+    assert plateau.best == min(r[watched] for r in records)
+
+
+def test_schedules_of_a_wrong_kind():
+    parts = make()
+    plateau = optim.lr_scheduler.ReduceLROnPlateau(parts.optimizer)
+    for options, error, message in (
+        ({"scheduler": 3}, TypeError, "scheduler has no method step, got int"),
+        ({"schedule_by": "batch"}, ValueError, "'epoch' or 'step', got 'batch'"),
+        ({"scheduler": plateau, "schedule_by": "step"}, ValueError, "goes by epochs"),
+    ):
+        with pytest.raises(error, match=message):
+            Trainer(parts.model, parts.optimizer, **options)

@@ -12,23 +12,43 @@ from typing import Any
 
 import numpy as np
 
-from .. import datasets, models, nn
+from .. import datasets, models, nn, optim
 from ..config import config, set_num_threads
+from ..creation import zeros
 from ..data import Compose, Normalize, RandomCrop, RandomHorizontalFlip
 from ..io import save
-from ..optim import SGD
+from ..optim import lr_scheduler
 from ..random import manual_seed
 from ..train import Trainer
-from ._common import cosine_decay, output_file, real, whole, write_json
+from ._common import output_file, real, whole, write_json
 
 _EPILOG = """examples:
   fastnn train --data mnist_small --epochs 5
   fastnn train --data mnist --root data/mnist --model lenet5 --save lenet5.safetensors
   fastnn train --data cifar10 --download --model cifar_quick --activation elu --json run.json
+  fastnn train --optimizer adamw --lr 0.002 --schedule onecycle
 
-The learning rate starts at --lr and falls to 0 along half a cosine wave. What is not given depends
-on the data set:
+schedules of the learning rate, from --lr:
+  cosine       falls to 0 along half a cosine wave, step by step (the default)
+  linear       falls to 0 in a line, step by step
+  onecycle     rises to --lr from a 25th, falls to nothing; momentum does the opposite
+  step         a tenth after each third of the epochs
+  exponential  falls by the same factor in each epoch, to a hundredth in all
+  plateau      a tenth whenever the training loss has not improved for two epochs
+  constant     stays
+
+With another optimizer than sgd, learning rate and weight decay are the optimizer's own defaults.
+What else is not given depends on the data set:
 """
+
+OPTIMIZERS: dict[str, Any] = {
+    kind.__name__.lower(): kind
+    for kind in (
+        optim.SGD, optim.Adam, optim.AdamW, optim.NAdam, optim.RMSprop, optim.Adagrad,
+        optim.Adadelta,
+    )
+}  # fmt: skip
+SCHEDULES = ("cosine", "linear", "onecycle", "step", "exponential", "plateau", "constant")
 
 
 @dataclass(frozen=True)
@@ -92,8 +112,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     training = parser.add_argument_group("training")
     training.add_argument("--epochs", type=whole(1), metavar="N")
     training.add_argument("--batch-size", type=whole(1), metavar="N")
+    training.add_argument(
+        "--optimizer", choices=OPTIMIZERS, default="sgd", help="update rule (default: sgd)"
+    )
+    training.add_argument(
+        "--schedule", choices=SCHEDULES, default="cosine", help="see below (default: cosine)"
+    )
     training.add_argument("--lr", type=real(True), metavar="X", help="learning rate at the start")
-    training.add_argument("--momentum", type=real(False), metavar="X", default=0.9)
+    training.add_argument(
+        "--momentum", type=real(False), metavar="X", help="of sgd (default: 0.9) and rmsprop (0)"
+    )
     training.add_argument("--weight-decay", type=real(False), metavar="X")
     training.add_argument("--seed", type=whole(0), metavar="N", default=0)
     training.add_argument("--threads", type=whole(1), metavar="N", help="default: usable cores")
@@ -105,16 +133,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Train, evaluate, save, report."""
+    if args.momentum is not None and args.optimizer not in ("sgd", "rmsprop"):
+        print(
+            f"fastnn train: error: --momentum: {args.optimizer} has none; only sgd and rmsprop do",
+            file=sys.stderr,
+        )
+        return 2
     recipe = RECIPES[args.data]
+    options = optimizer_options(args, recipe)
     settings = {
         "data": args.data,
         "model": args.model or recipe.model,
         "activation": args.activation,
         "epochs": args.epochs or recipe.epochs,
         "batch_size": args.batch_size or recipe.batch_size,
-        "lr": args.lr or recipe.lr,
-        "momentum": args.momentum,
-        "weight_decay": recipe.weight_decay if args.weight_decay is None else args.weight_decay,
+        "optimizer": args.optimizer,
+        **options,
+        "schedule": args.schedule,
         "seed": args.seed,
     }
     if args.threads is not None:
@@ -131,13 +166,12 @@ def run(args: argparse.Namespace) -> int:
     augment: list[Any] = []
     augment += [RandomCrop(train[0].shape[1:3], recipe.crop)] if recipe.crop else []
     augment += [RandomHorizontalFlip()] if recipe.flip else []
-    optimizer = SGD(
-        model.parameters(), lr=settings["lr"], momentum=settings["momentum"],
-        weight_decay=settings["weight_decay"],
-    )  # fmt: skip
+    optimizer = OPTIMIZERS[args.optimizer](model.parameters(), **options)
+    steps = -(-len(train[0]) // settings["batch_size"])
+    scheduler, unit = schedule(args.schedule, optimizer, settings["epochs"], steps)
     trainer = Trainer(
         model, optimizer, preprocess=normalize, progress=not args.no_progress,
-        before_step=cosine_decay(optimizer),
+        scheduler=scheduler, schedule_by=unit,
     )  # fmt: skip
     start = time.perf_counter()
     trainer.fit(
@@ -177,3 +211,38 @@ def build(name: str, shape: tuple[int, ...], classes: int, activation: str) -> n
     """A model by name, for images of this shape (H, W, C)."""
     inputs = {"in_features": math.prod(shape)} if name == "mlp" else {"in_channels": shape[-1]}
     return models.get(name, num_classes=classes, activation=activation, **inputs)
+
+
+def optimizer_options(args: argparse.Namespace, recipe: Recipe) -> dict[str, Any]:
+    """What the optimizer is made with: what was given, otherwise the recipe's or its own."""
+    usual = OPTIMIZERS[args.optimizer]([zeros(1)]).defaults
+    options = {name: usual[name] for name in ("lr", "weight_decay", "momentum") if name in usual}
+    if args.optimizer == "sgd":
+        options = {"lr": recipe.lr, "weight_decay": recipe.weight_decay, "momentum": 0.9}
+    return {
+        name: value if getattr(args, name) is None else getattr(args, name)
+        for name, value in options.items()
+    }
+
+
+def schedule(name: str, optimizer: optim.Optimizer, epochs: int, steps: int) -> tuple[Any, str]:
+    """A schedule by name for so many epochs of so many steps, and whether it goes by epoch or step.
+
+    Its options are those that `fastnn train --help` describes.
+    """
+    group, total = optimizer.param_groups[0], epochs * steps
+    if name == "cosine":
+        return lr_scheduler.CosineAnnealingLR(optimizer, total), "step"
+    if name == "linear":
+        return lr_scheduler.LinearLR(optimizer, 1.0, 0.0, total), "step"
+    if name == "onecycle":
+        cycles = "betas" in group or group.get("momentum", 0) > 0
+        peak = group["lr"]
+        return lr_scheduler.OneCycleLR(optimizer, peak, total, cycle_momentum=cycles), "step"
+    if name == "step":
+        return lr_scheduler.StepLR(optimizer, max(1, -(-epochs // 3))), "epoch"
+    if name == "exponential":
+        return lr_scheduler.ExponentialLR(optimizer, 0.01 ** (1.0 / epochs)), "epoch"
+    if name == "plateau":
+        return lr_scheduler.ReduceLROnPlateau(optimizer, patience=2), "epoch"
+    return None, "epoch"

@@ -66,6 +66,8 @@ def test_help_has_examples(command, capsys):
         ("train --lr nan", "--lr: must be a positive number, got 'nan'"),
         ("train --lr 0", "--lr: must be a positive number, got '0'"),
         ("train --momentum -1", "--momentum: must be a number of at least 0, got '-1'"),
+        ("train --optimizer adamm", "--optimizer: invalid choice: 'adamm'"),
+        ("train --schedule up", "--schedule: invalid choice: 'up'"),
         ("train --seed -1", "--seed: must be an integer of at least 0, got '-1'"),
         ("train --data imagenet", "--data: invalid choice: 'imagenet'"),
         ("train --model vgg99", "--model: invalid choice: 'vgg99'"),
@@ -233,6 +235,48 @@ def test_train_repeats_itself(tiny, tmp_path):
         assert code == 0
     first, second, third = (file.read_bytes() for file in files)
     assert first == second != third
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "schedule"),
+    [
+        *zip(train.OPTIMIZERS, train.SCHEDULES, strict=True), ("rmsprop", "onecycle"),
+        ("adagrad", "onecycle"), ("sgd", "plateau"), ("adamw", "cosine"),
+    ],
+)  # fmt: skip
+def test_optimizers_and_schedules(optimizer, schedule, tiny, tmp_path, capsys):
+    code = fastnn(
+        "train", "--data", "mnist", "--root", tiny, "--model", "mlp", "--epochs", 3,
+        "--optimizer", optimizer, "--schedule", schedule, "--no-progress",
+        "--json", tmp_path / "a.json",
+    )  # fmt: skip
+    assert code == 0, capsys.readouterr().err
+    found = json.loads((tmp_path / "a.json").read_text())
+    assert found["settings"]["optimizer"] == optimizer
+    assert found["settings"]["schedule"] == schedule
+    expected = 0.02 if optimizer == "sgd" else train.OPTIMIZERS[optimizer]([fnn.ones(1)]).defaults
+    assert found["settings"]["lr"] == (expected if optimizer == "sgd" else expected["lr"])
+    assert found["history"][-1]["loss"] < found["history"][0]["loss"]
+
+
+def test_momentum_where_there_is_none(capsys):
+    assert fastnn("train", "--optimizer", "adam", "--momentum", "0.9") == 2
+    assert "--momentum: adam has none; only sgd and rmsprop do" in capsys.readouterr().err
+
+
+def test_schedules_end_where_the_help_says():
+    ends = {
+        "cosine": 0.0, "linear": 0.0, "onecycle": 0.4 / 25e4, "step": 0.004, "exponential": 0.004,
+        "plateau": 0.4, "constant": 0.4,
+    }  # fmt: skip
+    for name, end in ends.items():
+        optimizer = fnn.optim.SGD([fnn.ones(1)], lr=0.4)
+        scheduler, unit = train.schedule(name, optimizer, 6, 10)
+        calls = {"step": 60, "epoch": 6}[unit] - (name == "onecycle") - (name == "step")
+        for _ in range(calls):
+            if name not in ("plateau", "constant"):
+                scheduler.step()
+        assert optimizer.param_groups[0]["lr"] == pytest.approx(end, abs=1e-12), name
 
 
 @pytest.mark.parametrize("activation", fnn.nn.activation.names())
