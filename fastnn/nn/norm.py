@@ -59,19 +59,22 @@ class _BatchNorm(Module):
         if x.ndim not in self._ndims or x.shape[-1] != self.num_features:
             expected = self._expected.format(self.num_features)
             raise ValueError(f"{kind}: x must be {expected}, got shape {x.shape}")
-        training = self.training or self.running_mean is None
-        mean, var = self.running_mean, self.running_var
-        momentum = 0.0
-        counted = self.training and self.num_batches_tracked is not None
-        if counted:
-            seen = self.num_batches_tracked.item() + 1  # type: ignore[union-attr]
-            momentum = 1.0 / seen if self.momentum is None else self.momentum
-        y = batch_norm_act(
-            x, mean, var, self.weight, self.bias, training, momentum, self.eps, act, residual
+        tracked, mean, var = self.num_batches_tracked, self.running_mean, self.running_var
+        training = self.training or mean is None
+        momentum = 0.0 if tracked is None else self.momentum
+        return batch_norm_act(
+            x,
+            mean,
+            var,
+            self.weight,
+            self.bias,
+            training,
+            momentum,
+            self.eps,
+            act,
+            residual,
+            tracked,
         )
-        if counted:
-            self.num_batches_tracked.numpy()[...] = seen  # type: ignore[union-attr]
-        return y
 
     def config(self) -> dict[str, Any]:
         names = ("num_features", "eps", "momentum", "affine", "track_running_stats")

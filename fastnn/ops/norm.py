@@ -71,14 +71,16 @@ def batch_norm_act(
     weight: Any,
     bias: Any,
     training: bool,
-    momentum: float,
+    momentum: float | None,
     eps: float,
     act: tuple[str, float, float] | None,
     residual: Any,
+    seen: Tensor | None = None,
 ) -> Tensor:
     """act(batch_norm(x) + residual) in one pass over memory; the same bits.
 
     `act` is an element-wise function (row name, p0, p1) or None, `residual` of x's shape or None.
+    `seen`, an int64, counts the batches in training; momentum None is 1 / seen.
     """
     op = "batch_norm"
     x = as_tensor(x, op)
@@ -91,7 +93,8 @@ def batch_norm_act(
             _optional(op, "running_var", running_var),
         )
     )
-    eps, momentum = _eps(op, eps), number(op, "momentum", momentum)
+    eps = _eps(op, eps)
+    share = math.nan if momentum is None else number(op, "momentum", momentum)
     a = x._array
     _core.norm_check(op, a, *(None if t is None else t._array for t in (weight, bias, residual)))
     if training:
@@ -100,7 +103,8 @@ def batch_norm_act(
             raise ValueError(
                 f"batch_norm: training needs more than one value per channel, got shape {a.shape}"
             )
-        stats = _core.norm_stats(op, a, 1, channels, eps, mean, var, momentum)
+        count = None if seen is None else seen._array
+        stats = _core.norm_stats(op, a, 1, channels, eps, mean, var, count, share)
     elif mean is None or var is None:
         raise ValueError("batch_norm: running_mean and running_var are needed outside of training")
     else:
