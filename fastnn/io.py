@@ -18,8 +18,12 @@ import numpy as np
 from . import nn
 from .random import get_rng_state, set_rng_state
 from .tensor import Tensor
+from .torch_weights import from_torch_state, to_torch_state
 
-__all__ = ["load", "load_checkpoint", "read_metadata", "replace_file", "save", "save_checkpoint"]
+__all__ = [
+    "from_torch_state", "load", "load_checkpoint", "read_metadata", "replace_file", "save",
+    "save_checkpoint", "to_torch_state",
+]  # fmt: skip
 
 _FORMAT = 1
 _LAYER = ".layer"  # marks the JSON of a layer; no sub-module can have a name with a dot

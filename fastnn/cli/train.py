@@ -208,9 +208,14 @@ def load(name: str, root: str | None, download: bool) -> Any:
 
 
 def build(name: str, shape: tuple[int, ...], classes: int, activation: str) -> nn.Module:
-    """A model by name, for images of this shape (H, W, C)."""
+    """A model by name, for images of this shape (H, W, C); ValueError if they do not fit."""
     inputs = {"in_features": math.prod(shape)} if name == "mlp" else {"in_channels": shape[-1]}
-    return models.get(name, num_classes=classes, activation=activation, **inputs)
+    model = models.get(name, num_classes=classes, activation=activation, **inputs)
+    try:
+        model.summary(shape)
+    except ValueError as error:
+        raise ValueError(f"--model {name} does not fit the images: {error}") from None
+    return model
 
 
 def optimizer_options(args: argparse.Namespace, recipe: Recipe) -> dict[str, Any]:

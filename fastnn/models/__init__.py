@@ -7,15 +7,27 @@ from collections.abc import Callable
 from typing import Any
 
 from ..nn import Sequential
+from .mobilenet import mobilenet_v1
+from .resnet import resnet18, resnet20
 from .small import cifar_quick, demo_convnet, lenet5, mlp
+from .vgg import alexnet, vgg, vgg11, vgg16
 
-__all__ = ["cifar_quick", "demo_convnet", "get", "lenet5", "mlp", "names"]
+__all__ = [
+    "alexnet", "cifar_quick", "demo_convnet", "get", "lenet5", "mlp", "mobilenet_v1", "names",
+    "resnet18", "resnet20", "vgg", "vgg11", "vgg16",
+]  # fmt: skip
 
 _MODELS: dict[str, Callable[..., Sequential]] = {
+    "alexnet": alexnet,
     "cifar_quick": cifar_quick,
     "demo_convnet": demo_convnet,
     "lenet5": lenet5,
     "mlp": mlp,
+    "mobilenet_v1": mobilenet_v1,
+    "resnet18": resnet18,
+    "resnet20": resnet20,
+    "vgg11": vgg11,
+    "vgg16": vgg16,
 }
 
 

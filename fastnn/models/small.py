@@ -1,30 +1,12 @@
-"""Models for small images.
-
-Every model takes `activation` as a name ("relu"), a class or a function that makes a layer, and is
-initialized for it: Kaiming for the ReLU family, Xavier for sigmoid and tanh, zero biases. The
-weights of the last layer start small, so that the first loss is that of a guess, log(num_classes):
-larger ones start with confident wrong answers, whose gradients kill ReLU units.
-"""
+"""Models for small images."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
-from .. import init, nn
-
-_LOGIT_STD = 0.01
-
-
-def _finish(activation: Any, *layers: nn.Module) -> nn.Sequential:
-    """The model, initialized; its last layer gives the logits."""
-    model = nn.Sequential(*layers)
-    made = nn.activation.make(activation)
-    # A layer of the user's own keeps the layers' start.
-    if (name := nn.activation.name_of(made)) is not None:
-        init.init_model(model, name)
-    init.normal_(layers[-1].weight, 0.0, _LOGIT_STD)  # type: ignore[attr-defined]
-    return model
+from .. import nn
+from ._common import finish
 
 
 def mlp(
@@ -49,7 +31,7 @@ def mlp(
     for width in hidden:
         layers += [nn.Linear(size, width), nn.activation.make(activation)]
         size = width
-    return _finish(activation, *layers, nn.Linear(size, num_classes))
+    return finish(activation, *layers, nn.Linear(size, num_classes))
 
 
 def lenet5(num_classes: int = 10, in_channels: int = 1, activation: Any = "relu") -> nn.Sequential:
@@ -69,7 +51,7 @@ def lenet5(num_classes: int = 10, in_channels: int = 1, activation: Any = "relu"
     def act() -> nn.Module:
         return nn.activation.make(activation)
 
-    return _finish(
+    return finish(
         activation,
         nn.Input((28, 28, in_channels)),
         *(nn.Conv2d(in_channels, 16, 5, padding=2), act(), nn.MaxPool2d(2)),
@@ -95,7 +77,7 @@ def cifar_quick(
         conv = nn.Conv2d(inputs, outputs, 5, padding=2)
         return [conv, nn.activation.make(activation), nn.MaxPool2d(2)]
 
-    return _finish(
+    return finish(
         activation,
         nn.Input((32, 32, in_channels)),
         *(*block(in_channels, 32), *block(32, 32), *block(32, 64), nn.Flatten()),
@@ -118,7 +100,7 @@ def demo_convnet(
         conv = nn.Conv2d(inputs, outputs, 3, padding=1)
         return [conv, nn.activation.make(activation), nn.MaxPool2d(2)]
 
-    return _finish(
+    return finish(
         activation,
         nn.Input((28, 28, in_channels)),
         *(*block(in_channels, 16), *block(16, 32), nn.Flatten()),

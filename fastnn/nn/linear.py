@@ -159,8 +159,9 @@ class Input(Module):
 
     Parameters
     ----------
-    shape : tuple of int
-        Shape of one sample, without the batch.
+    shape : tuple of int or None
+        Shape of one sample, without the batch; None stands for any size from `least` on.
+    least : int
 
     Raises
     ------
@@ -168,20 +169,24 @@ class Input(Module):
         If a batch has another shape.
     """
 
-    def __init__(self, shape: Any) -> None:
-        self.shape = tuple(count("Input", "shape", n) for n in shape)
+    def __init__(self, shape: Any, least: int = 1) -> None:
+        self.shape = tuple(None if n is None else count("Input", "shape", n) for n in shape)
+        self.least = count("Input", "least", least)
 
     def forward(self, x: Any) -> Tensor:
         x = as_tensor(x, "Input")
-        if x.shape[1:] != self.shape or x.ndim == 0:
-            raise ValueError(
-                f"this model takes batches of shape (N, {', '.join(map(str, self.shape))}), "
-                f"got {x.shape}"
-            )
+        sizes = x.shape[1:]
+        fits = x.ndim == len(self.shape) + 1 and all(
+            size >= self.least if wanted is None else size == wanted
+            for size, wanted in zip(sizes, self.shape, strict=True)
+        )
+        if not fits:
+            shape = ", ".join(f">={self.least}" if n is None else str(n) for n in self.shape)
+            raise ValueError(f"this model takes batches of shape (N, {shape}), got {x.shape}")
         return x
 
     def config(self) -> dict[str, Any]:
-        return {"shape": list(self.shape)}
+        return {"shape": list(self.shape), "least": self.least}
 
 
 def _without_zero_bias_init(layer: Linear | Maxout) -> str:

@@ -13,7 +13,7 @@ import pytest
 from safetensors import safe_open
 
 import fastnn as fnn
-from fastnn import _core, cli, datasets
+from fastnn import _core, cli, datasets, nn
 from fastnn.cli import demo, train
 from fastnn.data import Normalize
 
@@ -106,10 +106,23 @@ def test_truncated_data_is_one_line(tiny, tmp_path, capsys):
     assert err.startswith("fastnn: error: ") and str(file) in err and len(err.splitlines()) == 1
 
 
-def test_a_model_that_does_not_fit_the_data(tiny, capsys):
-    code = fastnn("train", "--data", "mnist", "--root", tiny, "--model", "cifar_quick")
+@pytest.mark.parametrize("model", ["cifar_quick", "alexnet"])
+def test_a_model_that_does_not_fit_the_data(model, tiny, capsys):
+    code = fastnn("train", "--data", "mnist", "--root", tiny, "--model", model)
     err = capsys.readouterr().err.splitlines()
-    assert code == 1 and err[-1].startswith("fastnn: error: ") and "28" in err[-1]
+    assert code == 1 and "got (1, 28, 28, 1)" in err[-1]
+    assert err[-1].startswith(f"fastnn: error: --model {model} does not fit the images: this model")
+
+
+@pytest.mark.parametrize("model", ["resnet20", "mobilenet_v1"])
+def test_a_model_with_batch_norm_is_trained_and_saved(model, tiny, tmp_path, capsys):
+    file = tmp_path / "a.safetensors"
+    code = fastnn(
+        "train", "--data", "mnist", "--root", tiny, "--model", model, "--epochs", 1,
+        "--batch-size", 100, "--no-progress", "--save", file,
+    )  # fmt: skip
+    assert code == 0, capsys.readouterr().err
+    assert isinstance(fnn.load(file)[2], nn.BatchNorm2d)
 
 
 def test_training_that_blows_up_says_where_and_saves_nothing(tiny, tmp_path, capsys):
@@ -279,10 +292,16 @@ def test_schedules_end_where_the_help_says():
         assert optimizer.param_groups[0]["lr"] == pytest.approx(end, abs=1e-12), name
 
 
-@pytest.mark.parametrize("activation", fnn.nn.activation.names())
-@pytest.mark.parametrize("model", fnn.models.names())
+BIG = {"alexnet": (64, 64, 3), "vgg11": (32, 32, 3), "vgg16": (32, 32, 3)}  # 60 M weights and more
+
+
+@pytest.mark.parametrize(
+    ("model", "activation"),
+    [(m, a) for m in fnn.models.names() for a in nn.activation.names() if m not in BIG]
+    + [pytest.param(m, "tanh", marks=pytest.mark.slow) for m in BIG],
+)
 def test_every_model_takes_every_activation(model, activation):
-    shape = (32, 32, 3) if model == "cifar_quick" else (28, 28, 1)
+    shape = (32, 32, 3) if model == "cifar_quick" else BIG.get(model, (28, 28, 1))
     net = train.build(model, shape, 7, activation)
     assert net(fnn.zeros(2, *shape)).shape == (2, 7)
 
