@@ -30,14 +30,10 @@ _LAYER = ".layer"  # marks the JSON of a layer; no sub-module can have a name wi
 _LAYERS: dict[str, type[nn.Module]] = {
     kind.__name__: kind
     for kind in (
-        nn.AdaptiveAvgPool2d, nn.AvgPool2d, nn.Conv2d, nn.ConvTranspose2d, nn.Dropout, nn.ELU,
-        nn.Embedding, nn.Flatten, nn.Identity, nn.Input, nn.LeakyReLU, nn.Linear, nn.LogSoftmax,
-        nn.MaxPool2d, nn.Maxout, nn.PReLU, nn.ReLU, nn.Residual, nn.Sequential,
-        nn.Sigmoid, nn.Softmax, nn.Tanh,
-        nn.AdaptiveAvgPool2d, nn.AvgPool2d, nn.BatchNorm1d, nn.BatchNorm2d, nn.Conv2d, nn.Dropout,
-        nn.ELU, nn.Flatten, nn.Identity, nn.Input, nn.LeakyReLU, nn.Linear, nn.LogSoftmax,
-        nn.MaxPool2d, nn.Maxout, nn.PReLU, nn.ReLU, nn.Residual, nn.Sequential, nn.Sigmoid,
-        nn.Softmax, nn.Tanh,
+        nn.AdaptiveAvgPool2d, nn.AvgPool2d, nn.BatchNorm1d, nn.BatchNorm2d, nn.Conv2d,
+        nn.ConvTranspose2d, nn.Dropout, nn.ELU, nn.Embedding, nn.Flatten, nn.Identity, nn.Input,
+        nn.LeakyReLU, nn.Linear, nn.LogSoftmax, nn.MaxPool2d, nn.Maxout, nn.PReLU, nn.ReLU,
+        nn.Residual, nn.Sequential, nn.Sigmoid, nn.Softmax, nn.Tanh,
     )
 }  # fmt: skip
 

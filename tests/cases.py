@@ -556,8 +556,9 @@ def _fastnn():
     return importlib.import_module("fastnn")
 
 
-for _build in (_linear_cases, _conv_cases, _pool_cases, _activation_cases, _softmax_cases,
-               _loss_cases, _norm_cases, _arithmetic_cases, _reduction_cases, _shape_cases):
+for _build in (_linear_cases, _conv_cases, _conv_transpose_cases, _embedding_cases, _pool_cases,
+               _activation_cases, _softmax_cases, _loss_cases, _norm_cases, _arithmetic_cases,
+               _reduction_cases, _shape_cases):
     _build()
 
 

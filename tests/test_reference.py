@@ -70,6 +70,8 @@ def torch_calls(torch):
             return image(T.conv_transpose2d)(x, w.permute(0, 3, 1, 2), b, **kw)
 
         embedding = T.embedding
+
+        @staticmethod
         def batch_norm(x, *args, **kw):
             return T.batch_norm(x.movedim(-1, 1), *args, **kw).movedim(1, -1)
 
