@@ -1,5 +1,6 @@
 """Stateless functions on Tensors and NumPy arrays, under PyTorch's names (channels last)."""
 
+from .ops import activation as _activation
 from .ops import (
     adaptive_avg_pool2d,
     avg_pool2d,
@@ -7,31 +8,21 @@ from .ops import (
     cat,
     conv2d,
     conv_transpose2d,
-    cross_entropy,
     dropout,
-    elu,
     embedding,
-    l1_loss,
-    leaky_relu,
     linear,
     log_softmax,
     max_pool2d,
-    maxout,
-    mse_loss,
-    multi_margin_loss,
-    nll_loss,
     pad,
-    prelu,
-    relu,
-    sigmoid,
     softmax,
     stack,
-    tanh,
 )
+from .ops import loss as _loss
+from .ops.activation import *  # noqa: F403
+from .ops.loss import *  # noqa: F403
 
 __all__ = [
     "adaptive_avg_pool2d", "avg_pool2d", "batch_norm", "cat", "conv2d", "conv_transpose2d",
-    "cross_entropy", "dropout", "elu", "embedding", "l1_loss", "leaky_relu", "linear",
-    "log_softmax", "max_pool2d", "maxout", "mse_loss", "multi_margin_loss", "nll_loss", "pad",
-    "prelu", "relu", "sigmoid", "softmax", "stack", "tanh",
+    "dropout", "embedding", "linear", "log_softmax", "max_pool2d", "pad", "softmax", "stack",
+    *_activation.__all__, *_loss.__all__,
 ]  # fmt: skip

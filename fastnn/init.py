@@ -9,8 +9,11 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from . import _core
 from .autograd import no_grad
+from .ops import activation as functions
 from .random import reserve
 from .tensor import Tensor
 
@@ -36,14 +39,17 @@ _GAINS = {
     "maxout": 1.0,
 }
 _SLOPES = {"leaky_relu": 0.01, "prelu": 0.25}
+_OTHERS = {*functions.__all__} - {*_GAINS, *_SLOPES, "threshold"}
 
 
 def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
     """The factor for the standard deviation of weights before a nonlinearity (PyTorch's).
 
     linear, identity, sigmoid 1; tanh 5/3; relu sqrt(2); leaky_relu and prelu
-    sqrt(2 / (1 + param^2)) with slopes of 0.01 and 0.25 unless given. And for elu 1.245 and for
-    maxout (2 pieces) 1, which keep the second moment of a Gaussian signal.
+    sqrt(2 / (1 + param^2)) with slopes of 0.01 and 0.25 unless given. For maxout (2 pieces) 1, for
+    elu 1.245, and for any other activation of `fastnn.functional` with its default parameters the
+    gain that keeps the second moment of a Gaussian signal (for selu 1, where PyTorch has 3/4), but
+    at most that of relu, to which silu and its like tend when signals grow.
 
     Raises
     ------
@@ -53,8 +59,13 @@ def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
     if nonlinearity in _SLOPES:
         slope = _SLOPES[nonlinearity] if param is None else float(param)
         return math.sqrt(2.0 / (1 + slope**2))
+    if nonlinearity in _OTHERS:
+        z = np.linspace(-8, 8, 1601)
+        density = np.exp(-z * z / 2)
+        y = getattr(functions, nonlinearity)(z).numpy()
+        return float(min(2.0, density.sum() / (density * y * y).sum()) ** 0.5)
     if nonlinearity not in _GAINS:
-        known = ", ".join(sorted([*_GAINS, *_SLOPES]))
+        known = ", ".join(sorted([*_GAINS, *_SLOPES, *_OTHERS]))
         raise ValueError(f"calculate_gain: expected one of {known}, got {nonlinearity!r}")
     return _GAINS[nonlinearity]
 

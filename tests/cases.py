@@ -198,6 +198,9 @@ SHAPES = [(0,), (1,), (7,), (8,), (9,), (15,), (16,), (17,), (29,), (53,), (3, 5
 BIG = (300_001,)
 
 
+SMOOTH = {"sigmoid", "tanh", "silu", "gelu", "mish", "softplus", "logsigmoid"}
+
+
 def _activation_cases() -> None:
     table = [
         ("sigmoid", ref.sigmoid, (4, 0), (16, 16), {}),
@@ -209,9 +212,26 @@ def _activation_cases() -> None:
         ("elu", ref.elu, (8, 0), (16, 8), {}),
         ("elu", ref.elu, (8, 0), (16, 8), {"alpha": 0.7}),
         ("elu", ref.elu, (8, 0), (16, 8), {"alpha": -0.5}),  # y > 0 on both sides of 0
+        ("selu", ref.selu, (4, 0), (16, 8), {}),
+        ("celu", ref.celu, (4, 0), (16, 8), {}),
+        ("celu", ref.celu, (4, 0), (16, 8), {"alpha": 0.3}),
+        ("silu", ref.silu, (4, 0), (16, 8), {}),
+        ("gelu", ref.gelu, (512, 1e-37), (16, 8), {}),
+        ("gelu", ref.gelu, (512, 1e-37), (16, 8), {"approximate": "tanh"}),
+        ("mish", ref.mish, (5, 0), (16, 8), {}),
+        ("softplus", ref.softplus, (4, 0), (16, 0), {}),
+        ("softplus", ref.softplus, (64, 0), (64, 0), {"beta": 2.5, "threshold": 60.0}),
+        ("softplus", ref.softplus, (64, 0), (64, 0), {"beta": -0.7}),
+        ("logsigmoid", ref.logsigmoid, (4, 0), (16, 0), {}),
+        ("softsign", ref.softsign, (2, 0), (4, 0), {}),
+        ("hardtanh", ref.hardtanh, (0, 0), (0, 0), {}),
+        ("hardtanh", ref.hardtanh, (0, 0), (0, 0), {"min_val": -2.0, "max_val": 0.5}),
+        ("relu6", ref.relu6, (0, 0), (0, 0), {}),
+        ("hardsigmoid", ref.hardsigmoid, (2, 0), (2, 0), {}),
+        ("hardswish", ref.hardswish, (3, 0), (4, 4), {}),
     ]
     for name, oracle, forward, backward, options in table:
-        kinked = name not in ("sigmoid", "tanh")
+        kinked = name not in SMOOTH
         tolerance = {"forward": forward, "backward": backward}
         call, expected = call_f(name, **options), with_options(oracle, **options)
         note = " ".join(f"{k}={v}" for k, v in options.items())
@@ -222,6 +242,14 @@ def _activation_cases() -> None:
             **tolerance)
         add(name, f"wide {note}", call, expected, Input((4, 53), spread), smooth=not kinked,
             **tolerance)
+    for draw in (ties, spread):
+        add("threshold", draw.__name__, call_f("threshold", 1.0, 20.0),
+            with_options(ref.threshold, 1.0, 20.0), Input((5, 53), draw), forward=(0, 0),
+            backward=(0, 0), smooth=False)
+    for name, bounds in [("hardsigmoid", 3), ("hardswish", 3), ("relu6", 6)]:
+        add(name, "bounds", call_f(name), getattr(ref, name),
+            Input((53,), lambda rng, shape, b=bounds: rng.integers(-b - 1, b + 2, shape) * 1.0),
+            forward=(3, 0), backward=(4, 4), smooth=False)
     for shape in [(1,), (17,), (4, 16), (3, 5, 7), (2, 3, 4, 17), (70_001,)]:
         options = {"forward": (1, 0), "backward": (512, 512)}
         add("prelu", f"{shape} shared", call_f("prelu"), ref.prelu, Input(shape, away),
@@ -295,6 +323,26 @@ def _loss_cases() -> None:
                 pair = (Input(shape, positive), Input(shape, lambda rng, s: -positive(rng, s)))
                 add(name, f"{shape} {reduction}", call_f(name, **options),
                     with_options(oracle, **options), *pair, **exact)
+        for shape in [(1,), (17,), (3, 5), (2, 3, 4, 5), (70_001,)]:
+            options = {"reduction": reduction}
+            bce = (Input(shape, spread), Input(shape, lambda rng, s: rng.uniform(0.1, 0.9, s)))
+            op = "binary_cross_entropy_with_logits"
+            terms = {"forward": (32, 0), "backward": (32, 32)}
+            add(op, f"{shape} {reduction}", call_f(op, **options),
+                with_options(ref.binary_cross_entropy_with_logits, **options), *bce, **terms)
+            add(op, f"{shape} {reduction} weights",
+                lambda F, x, t, w, p, o=options: F.binary_cross_entropy_with_logits(
+                    x, t, w, pos_weight=p, **o),
+                with_options(ref.binary_cross_entropy_with_logits, **options), *bce,
+                Input(shape[-1:], positive, grad=False), Input((1,), positive, grad=False),
+                **terms)
+            for beta in (1.0, 0.4, 0.0):
+                call = {"beta": beta, **options}
+                add("smooth_l1_loss", f"{shape} {reduction} beta {beta}",
+                    call_f("smooth_l1_loss", **call), with_options(ref.smooth_l1_loss, **call),
+                    Input(shape), Input(shape), smooth=False, **exact)
+    add("smooth_l1_loss", "smooth", call_f("smooth_l1_loss", beta=50.0),
+        with_options(ref.smooth_l1_loss, beta=50.0), Input((53,)), Input((53,)), **exact)
     add("cross_entropy", "huge logits", call_f("cross_entropy"), ref.cross_entropy,
         Input((6, 19), lambda rng, shape: 1e4 * rng.standard_normal(shape)),
         Input((6,), labels(19), grad=False), smooth=False, **tight)

@@ -7,6 +7,7 @@ Images are (N, H, W, C), a convolution weight is (K, kh, kw, C/groups), a linear
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -273,6 +274,95 @@ def elu(x, alpha=1.0) -> Oracle:
     return _pointwise(y, np.where(x > 0, 1, alpha * np.exp(negative)))
 
 
+def _erfc(x):
+    return np.vectorize(math.erfc, otypes=[float])(x)
+
+
+def _at_limit(x, low, high, y):
+    """y, with its limits in place of what inf - inf and inf * 0 make of them."""
+    return np.where(x == np.inf, high, np.where(x == -np.inf, low, y))
+
+
+def selu(x) -> Oracle:
+    alpha, scale = 1.6732632423543772848170429916717, 1.0507009873554804934193349852946
+    y, vjp = elu(x, alpha)
+    return scale * y, lambda dy: vjp(scale * dy)
+
+
+def celu(x, alpha=1.0) -> Oracle:
+    negative = np.minimum(x, 0) / alpha
+    y = np.where(x > 0, x, alpha * np.expm1(negative))
+    return _pointwise(y, np.where(x > 0, 1, np.exp(negative)))
+
+
+def _gated(x, gate, slope) -> Oracle:
+    """x·gate(x), with the derivative of the gate."""
+    y = _at_limit(x, 0, np.inf, x * gate)
+    return _pointwise(y, _at_limit(x, 0, 1, gate + x * slope))
+
+
+def silu(x) -> Oracle:
+    s, other = sigmoid(x)[0], sigmoid(-x)[0]
+    return _gated(x, s, s * other)
+
+
+def gelu(x, approximate="none") -> Oracle:
+    if approximate == "tanh":
+        c = math.sqrt(8 / math.pi)
+        v = c * (x + 0.044715 * x**3)
+        s = sigmoid(v)[0]
+        return _gated(x, s, s * sigmoid(-v)[0] * c * (1 + 3 * 0.044715 * x**2))
+    return _gated(x, _erfc(-x / math.sqrt(2)) / 2, np.exp(-x * x / 2) / math.sqrt(2 * math.pi))
+
+
+def mish(x) -> Oracle:
+    """tanh(log(1 + e)) = ((1 + e)² - 1) / ((1 + e)² + 1), e = exp(x)."""
+    e = np.exp(np.minimum(x, 100))
+    t = e * (e + 2) / (e * (e + 2) + 2)
+    return _gated(x, t, 4 * e * (1 + e) / (e * (e + 2) + 2) ** 2)
+
+
+def softplus(x, beta=1.0, threshold=20.0) -> Oracle:
+    v = beta * x
+    y = np.where(v > threshold, x, np.logaddexp(0, v) / beta)
+    return _pointwise(y, np.where(v > threshold, 1, sigmoid(v)[0]))
+
+
+def logsigmoid(x) -> Oracle:
+    return _pointwise(-np.logaddexp(0, -x), sigmoid(-x)[0])
+
+
+def softsign(x) -> Oracle:
+    y = _at_limit(x, -1, 1, x / (1 + np.abs(x)))
+    return _pointwise(y, 1 / (1 + np.abs(x)) ** 2)
+
+
+def hardtanh(x, min_val=-1.0, max_val=1.0) -> Oracle:
+    """Clipped; the gradient at both bounds is 0."""
+    inside = (x > min_val) & (x < max_val)
+    return _pointwise(np.minimum(np.maximum(x, min_val), max_val), np.where(inside, 1.0, 0.0))
+
+
+def relu6(x) -> Oracle:
+    return hardtanh(x, 0.0, 6.0)
+
+
+def hardsigmoid(x) -> Oracle:
+    y, vjp = hardtanh(x, -3.0, 3.0)
+    return (y + 3) / 6, lambda dy: vjp(dy / 6)
+
+
+def hardswish(x) -> Oracle:
+    gate = hardsigmoid(x)[0]
+    y = np.where(x <= -3, 0, x * gate)
+    slope = np.where(x <= -3, 0, np.where(x >= 3, 1, x / 3 + 0.5))
+    return _pointwise(np.where(np.isnan(x), x, y), slope)
+
+
+def threshold(x, limit, value) -> Oracle:
+    return _pointwise(np.where(x <= limit, value, x), np.where(x > limit, 1.0, 0.0))
+
+
 def maxout(x, pieces) -> Oracle:
     """Maximum of each `pieces` consecutive values of the last axis; the first gets the gradient."""
     groups = x.reshape(*x.shape[:-1], x.shape[-1] // pieces, pieces)
@@ -354,6 +444,26 @@ def multi_margin_loss(x, labels, *, p=1, margin=1.0, reduction="mean") -> Oracle
 
 def mse_loss(x, y, *, reduction="mean") -> Oracle:
     return _reduced((x - y) ** 2, (2 * (x - y), 2 * (y - x)), reduction, x.size)
+
+
+def smooth_l1_loss(x, y, *, beta=1.0, reduction="mean") -> Oracle:
+    """Huber's function divided by beta."""
+    d = np.abs(x - y)
+    losses = np.where(d < beta, d**2 / (2 * beta or 1), d - beta / 2)
+    slope = np.sign(x - y) * np.where(d < beta, d / (beta or 1), 1)
+    return _reduced(losses, (slope, -slope), reduction, x.size)
+
+
+def binary_cross_entropy_with_logits(
+    x, t, weight=None, pos_weight=None, *, reduction="mean"
+) -> Oracle:
+    """-w·(p·t·log s + (1 - t)·log(1 - s)), s = sigmoid(x)."""
+    w, p = (1.0 if a is None else a for a in (weight, pos_weight))
+    on, off = np.logaddexp(0, -x), np.logaddexp(0, x)
+    losses = w * (p * t * on + (1 - t) * off)
+    slope = w * ((1 - t) * sigmoid(x)[0] - p * t * sigmoid(-x)[0])
+    result = _reduced(losses, (slope, w * (p * on - off)), reduction, x.size)
+    return _with_no_gradient(result, (weight is not None) + (pos_weight is not None))
 
 
 def l1_loss(x, y, *, reduction="mean") -> Oracle:

@@ -47,6 +47,8 @@ def test_gains_keep_the_second_moment_of_a_gaussian():
         "prelu": lambda a: np.where(a[:, 0] > 0, a[:, 0], 0.25 * a[:, 0]),
         "elu": lambda a: np.where(a[:, 0] > 0, a[:, 0], np.expm1(a[:, 0])),
         "maxout": lambda a: a.max(1),
+        "softplus": lambda a: np.logaddexp(0, a[:, 0]),
+        "relu6": lambda a: np.clip(a[:, 0], 0, 6),
     }.items():
         assert init.calculate_gain(name) ** 2 * (f(z) ** 2).mean() == pytest.approx(1, rel=0.01)
 

@@ -10,7 +10,10 @@
 
 #define WRONG_CLASS 1e30
 
-enum { EXP, TANH, SIGMOID, LOG, LOG1P, EXPM1 };
+enum {
+    EXP, TANH, SIGMOID, LOG, LOG1P, EXPM1, ELU, SILU, GELU, GELU_TANH, MISH, SOFTPLUS, LOGSIGMOID,
+    SOFTSIGN, HARDSIGMOID, HARDSWISH
+};
 
 /* x[i] = the float whose bits are first + i * step */
 void ulp_fill(float *x, uint32_t first, uint32_t step, ptrdiff_t n)
@@ -22,8 +25,18 @@ void ulp_fill(float *x, uint32_t first, uint32_t step, ptrdiff_t n)
     }
 }
 
+static double clip(double x, double low, double high)
+{
+    return x < low ? low : x > high ? high : x;
+}
+
+/* x times a gate between 0 and 1; the limits at the infinities. */
+static double gated(double x, double gate) { return isinf(x) ? (x > 0 ? x : 0) : x * gate; }
+
 static double truth_of(int function, double x)
 {
+    double e = exp(-fabs(x)), w = exp(fmin(x, 100));
+    w *= w + 2;
     switch (function) {
     case EXP: return exp(x);
     case TANH: return tanh(x);
@@ -31,6 +44,16 @@ static double truth_of(int function, double x)
     case LOG: return log(x);
     case LOG1P: return log1p(x);
     case EXPM1: return expm1(x);
+    case ELU: return x > 0 ? x : expm1(x);
+    case SILU: return gated(x, 1 / (1 + exp(-x)));
+    case GELU: return gated(x, erfc(-x * sqrt(0.5)) / 2);
+    case GELU_TANH: return gated(x, 1 / (1 + exp(-sqrt(8 / acos(-1)) * (x + 0.044715 * x * x * x))));
+    case MISH: return gated(x, w / (w + 2));
+    case SOFTPLUS: return x > 20 ? x : fmax(x, 0) + log1p(e) + 0 * x;
+    case LOGSIGMOID: return (x < 0 ? x : 0 * e) - log1p(e);
+    case SOFTSIGN: return isinf(x) ? copysign(1, x) : x / (1 + fabs(x));
+    case HARDSIGMOID: return clip(x + 3, 0, 6) / 6;
+    case HARDSWISH: return gated(x, clip(x + 3, 0, 6) / 6);
     default: return NAN;
     }
 }

@@ -10,7 +10,13 @@ from pathlib import Path
 
 import numpy as np
 
-FUNCTIONS = {"exp": 0, "tanh": 1, "sigmoid": 2, "log": 3, "log1p": 4, "expm1": 5}
+FUNCTIONS = {
+    name: number
+    for number, name in enumerate(
+        ["exp", "tanh", "sigmoid", "log", "log1p", "expm1", "elu", "silu", "gelu", "gelu_tanh",
+         "mish", "softplus", "logsigmoid", "softsign", "hardsigmoid", "hardswish"]
+    )
+}
 
 
 def find_compiler() -> str | None:

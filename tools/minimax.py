@@ -9,6 +9,7 @@ that is left.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 
 import mpmath as mp
@@ -62,6 +63,12 @@ def log_tail(w: mp.mpf) -> mp.mpf:
     return 2 * (mp.atanh(s) - s) / s**3 if s > 1e-20 else mp.mpf(2) / 3
 
 
+def normal_tail(b: mp.mpf, c: float) -> mp.mpf:
+    """Phi(-a) e^(a^2/2) (a + c) with b = a / (a + c)."""
+    a = c * b / (1 - b)
+    return mp.erfc(a / mp.sqrt(2)) / 2 * mp.exp(a * a / 2) * (a + c)
+
+
 def show(name: str, c: list[mp.mpf], error: mp.mpf, double: bool) -> None:
     """Print one table as C literals."""
     print(f"{name}: error {mp.nstr(error, 3)}")
@@ -83,6 +90,13 @@ def main() -> None:
         # The weight, about s^2 / 2, makes the error relative to log((1+s)/(1-s)).
         c, e = remez(log_tail, lambda w: w / 2 + 0.001, 0, s_max**2, log_degree)
         show(f"log, {kind}", c, e, double)
+        c, e = remez(log_tail, lambda w: w / 2 + 0.001, 0, mp.mpf(1) / 9, 9 if double else 3)
+        show(f"log1p, {kind}", c, e, double)
+        shift, mid, high, degree = (3, 0.5, 39, 23) if double else (2.25, 0, 15, 10)
+        tail = functools.cache(lambda u, c=shift, mid=mid: normal_tail(u + mid, c))
+        end = mp.mpf(high) / (high + shift) - mid
+        c, e = remez(tail, lambda u, tail=tail: 1 / tail(u), -mid, end, degree)
+        show(f"normal, {kind}", c, e, double)
 
 
 if __name__ == "__main__":

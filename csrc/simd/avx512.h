@@ -42,6 +42,7 @@ typedef __mmask8 vm64;
     static inline V v_div_##S(V a, V b) { return _mm512_div_##P(a, b); }                         \
     static inline V v_fma_##S(V a, V b, V c) { return _mm512_fmadd_##P(a, b, c); }               \
     static inline V v_fnma_##S(V a, V b, V c) { return _mm512_fnmadd_##P(a, b, c); }             \
+    static inline V v_mul_low_##S(V a, V b, V p) { return _mm512_fmsub_##P(a, b, p); }           \
     static inline V v_max_##S(V a, V b) { return _mm512_max_##P(a, b); }                         \
     static inline V v_min_##S(V a, V b) { return _mm512_min_##P(a, b); }                         \
     static inline V v_sqrt_##S(V a) { return _mm512_sqrt_##P(a); }                               \

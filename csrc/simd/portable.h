@@ -7,6 +7,7 @@
  *                           bypass the cache
  *   loadn storen            the first n lanes, 0 < n <= VL; other lanes load as 0; never over-reads
  *   fma(a,b,c) fnma(a,b,c)  a*b+c and c-a*b (one rounding where the target has FMA, else two)
+ *   mul_low(a,b,p)          a*b - p for p = mul(a,b): exact (f64 without FMA: to one part in 2^105)
  *   ldexp(a, n)             a * 2^n, rounded once, for whole n: |n| <= 250 (f32), 2000 (f64)
  *   max min                 b where either is NaN: max(a, b) = a > b ? a : b
  *   lt le gt ge eq isnan    masks; select(m, a, b) = m ? a : b; lanes(n): the first n lanes
@@ -43,7 +44,7 @@ typedef vi64 vm64;
 #define GEMM_MR 4
 #define GEMM_NV 2
 
-#define FNN_SIMD_OPS(S, T, V, VI, VU, ITYPE, MAGIC)                                              \
+#define FNN_SIMD_OPS(S, T, V, VI, VU, ITYPE, MAGIC, HALF)                                        \
     static inline V v_load_##S(const T *p)                                                       \
     {                                                                                            \
         V a;                                                                                     \
@@ -78,6 +79,11 @@ typedef vi64 vm64;
     static inline V v_div_##S(V a, V b) { return a / b; }                                        \
     static inline V v_fma_##S(V a, V b, V c) { return a * b + c; }                               \
     static inline V v_fnma_##S(V a, V b, V c) { return c - a * b; }                              \
+    static inline V v_mul_low_##S(V a, V b, V p)                                                 \
+    {                                                                                            \
+        V ah = (V)((VI)a & HALF), bh = (V)((VI)b & HALF), al = a - ah, bl = b - bh;              \
+        return ((ah * bh - p) + (ah * bl + al * bh)) + al * bl;                                  \
+    }                                                                                            \
     static inline VI v_lt_##S(V a, V b) { return a < b; }                                        \
     static inline VI v_le_##S(V a, V b) { return a <= b; }                                       \
     static inline VI v_gt_##S(V a, V b) { return a > b; }                                        \
@@ -135,9 +141,10 @@ typedef vi64 vm64;
         return (V)v_iadd_##S(a, (VI)magic) - magic;                                              \
     }
 
-/* 1.5 * 2^23 and 1.5 * 2^52: adding one leaves the nearest integer in the low mantissa bits. */
-FNN_SIMD_OPS(f32, float, vf32, vi32, vu32, int32_t, 12582912.0f)
-FNN_SIMD_OPS(f64, double, vf64, vi64, vu64, int64_t, 6755399441055744.0)
+/* 1.5 * 2^23 and 1.5 * 2^52: adding one leaves the nearest integer in the low mantissa bits. HALF
+ * keeps the upper half of a mantissa. */
+FNN_SIMD_OPS(f32, float, vf32, vi32, vu32, int32_t, 12582912.0f, -0x1000)
+FNN_SIMD_OPS(f64, double, vf64, vi64, vu64, int64_t, 6755399441055744.0, -0x8000000)
 #undef FNN_SIMD_OPS
 
 #define v_ishl_f32(a, n) ((vi32)((vu32)(a) << (n)))

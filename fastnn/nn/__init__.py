@@ -2,22 +2,30 @@
 
 from .. import init
 from . import activation
-from .activation import ELU, LeakyReLU, LogSoftmax, PReLU, ReLU, Sigmoid, Softmax, Tanh
+from .activation import *  # noqa: F403
 from .container import ModuleList, Residual, Sequential
 from .conv import Conv2d, ConvTranspose2d
 from .dropout import Dropout
 from .embedding import Embedding
 from .fold import fold_batch_norm
 from .linear import Flatten, Identity, Input, Linear, Maxout
-from .loss import CrossEntropyLoss, L1Loss, MSELoss, MultiMarginLoss, NLLLoss
+from .loss import (
+    BCEWithLogitsLoss,
+    CrossEntropyLoss,
+    L1Loss,
+    MSELoss,
+    MultiMarginLoss,
+    NLLLoss,
+    SmoothL1Loss,
+)
 from .module import Module, Parameter
 from .norm import BatchNorm1d, BatchNorm2d
 from .pooling import AdaptiveAvgPool2d, AvgPool2d, MaxPool2d
 
 __all__ = [
-    "ELU", "AdaptiveAvgPool2d", "AvgPool2d", "BatchNorm1d", "BatchNorm2d", "Conv2d",
+    "AdaptiveAvgPool2d", "AvgPool2d", "BCEWithLogitsLoss", "BatchNorm1d", "BatchNorm2d", "Conv2d",
     "ConvTranspose2d", "CrossEntropyLoss", "Dropout", "Embedding", "Flatten", "Identity", "Input",
-    "L1Loss", "LeakyReLU", "Linear", "LogSoftmax", "MSELoss", "MaxPool2d", "Maxout", "Module",
-    "ModuleList", "MultiMarginLoss", "NLLLoss", "PReLU", "Parameter", "ReLU", "Residual",
-    "Sequential", "Sigmoid", "Softmax", "Tanh", "activation", "fold_batch_norm", "init",
+    "L1Loss", "Linear", "MSELoss", "MaxPool2d", "Maxout", "Module", "ModuleList",
+    "MultiMarginLoss", "NLLLoss", "Parameter", "Residual", "Sequential", "SmoothL1Loss",
+    "activation", "fold_batch_norm", "init", *activation.__all__,
 ]  # fmt: skip

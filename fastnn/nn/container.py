@@ -7,7 +7,7 @@ from typing import Any, Self, overload
 
 from .. import _core
 from ..tensor import Tensor
-from .activation import ELU, Elementwise, LeakyReLU, ReLU, Sigmoid, Tanh, make
+from .activation import Elementwise, make
 from .conv import Conv2d
 from .linear import Linear
 from .module import Module
@@ -18,7 +18,7 @@ from .norm import BatchNorm1d, BatchNorm2d
 _NORMS = (BatchNorm1d, BatchNorm2d)
 _HOSTS = (Linear, Conv2d, *_NORMS)
 _GUESTS: frozenset[type[Elementwise]] = frozenset(
-    kind for kind in (ELU, LeakyReLU, ReLU, Sigmoid, Tanh) if _core.UNARY[kind().row[0]][1] == "Y"
+    kind for kind in Elementwise.__subclasses__() if _core.UNARY[kind.kernel][1] == "Y"
 )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from .. import ops
@@ -104,3 +105,40 @@ class L1Loss(_Loss):
 
     def forward(self, x: Any, target: Any) -> Tensor:
         return ops.l1_loss(x, target, self.reduction)
+
+
+class SmoothL1Loss(_Loss):
+    """Squared near 0, |x - target| beyond beta: see `functional.smooth_l1_loss`."""
+
+    def __init__(self, reduction: str = "mean", beta: float = 1.0) -> None:
+        super().__init__(reduction)
+        if not 0 <= beta < math.inf:
+            raise ValueError(f"SmoothL1Loss: beta must be finite and not negative, got {beta}")
+        self.beta = float(beta)
+
+    def forward(self, x: Any, target: Any) -> Tensor:
+        return ops.smooth_l1_loss(x, target, self.reduction, self.beta)
+
+    def config(self) -> dict[str, Any]:
+        return {**super().config(), "beta": self.beta}
+
+
+class BCEWithLogitsLoss(_WeightedLoss):
+    """Sigmoid and binary cross-entropy: see `functional.binary_cross_entropy_with_logits`."""
+
+    pos_weight: Tensor | None
+
+    def __init__(self, weight: Any = None, reduction: str = "mean", pos_weight: Any = None) -> None:
+        super().__init__(weight, reduction)
+        if pos_weight is not None:
+            pos_weight = as_tensor(pos_weight, "BCEWithLogitsLoss", "pos_weight").detach()
+        self.register_buffer("pos_weight", pos_weight)
+
+    def forward(self, x: Any, target: Any) -> Tensor:
+        return ops.binary_cross_entropy_with_logits(
+            x, target, self.weight, self.reduction, self.pos_weight
+        )
+
+    def config(self) -> dict[str, Any]:
+        pos_weight = None if self.pos_weight is None else self.pos_weight.tolist()
+        return {**super().config(), "pos_weight": pos_weight}

@@ -11,11 +11,15 @@ from .. import _core
 from .._core import Array
 from ..autograd import _mode
 from ..tensor import Tensor, as_tensor, from_numpy, record
-from .arithmetic import abs, mul, square, sub
+from .activation import _finite, logsigmoid
+from .arithmetic import abs, add, mul, neg, square, sub, unary
 from .reduction import mean, sum
 from .shape import getitem
 
-__all__ = ["cross_entropy", "l1_loss", "mse_loss", "multi_margin_loss", "nll_loss"]
+__all__ = [
+    "binary_cross_entropy_with_logits", "cross_entropy", "l1_loss", "mse_loss",
+    "multi_margin_loss", "nll_loss", "smooth_l1_loss",
+]  # fmt: skip
 
 
 def _check_reduction(op: str, reduction: str) -> None:
@@ -167,6 +171,62 @@ def l1_loss(x: Any, target: Any, reduction: str = "mean") -> Tensor:
     _check_reduction("l1_loss", reduction)
     x, target = _same_shape("l1_loss", x, target)
     return _reduce(abs(sub(x, target)), reduction)
+
+
+def smooth_l1_loss(x: Any, target: Any, reduction: str = "mean", beta: float = 1.0) -> Tensor:
+    """d^2 / (2 beta) where d = |x - target| < beta, else d - beta / 2, for equal shapes.
+
+    beta = 0 is `l1_loss` (Girshick, Fast R-CNN, 2015; Huber, 1964, divided by beta).
+    """
+    _check_reduction("smooth_l1_loss", reduction)
+    beta = _finite("smooth_l1_loss", "beta", beta)
+    if beta < 0:
+        raise ValueError(f"smooth_l1_loss: beta must not be negative, got {beta}")
+    x, target = _same_shape("smooth_l1_loss", x, target)
+    d = sub(x, target)
+    return _reduce(abs(d) if beta == 0 else unary("smooth_l1", d, beta), reduction)
+
+
+def binary_cross_entropy_with_logits(
+    x: Any, target: Any, weight: Any = None, reduction: str = "mean", pos_weight: Any = None
+) -> Tensor:
+    """Sigmoid and binary cross-entropy, summed from terms of one sign, so that nothing cancels.
+
+    loss = w (-p t log sigmoid(x) - (1 - t) log sigmoid(-x)); the derivative by x is
+    w ((1 - t) sigmoid(x) - p t sigmoid(-x)).
+
+    Parameters
+    ----------
+    x : float Tensor
+        Logits.
+    target : of x's shape
+        Probabilities t in [0, 1].
+    weight, pos_weight : broadcast to x's shape, optional
+        w, a weight for each element, and p, one for the positive side.
+    reduction : {"mean", "sum", "none"}
+        "mean" divides by the number of elements.
+    """
+    op = "binary_cross_entropy_with_logits"
+    _check_reduction(op, reduction)
+    x, target = _same_shape(op, x, target)
+    positive = mul(target, logsigmoid(x))
+    if pos_weight is not None:
+        positive = mul(_element_weight(op, "pos_weight", pos_weight, x), positive)
+    loss = neg(add(positive, mul(sub(1.0, target), logsigmoid(neg(x)))))
+    if weight is not None:
+        loss = mul(_element_weight(op, "weight", weight, x), loss)
+    return _reduce(loss, reduction)
+
+
+def _element_weight(op: str, name: str, weight: Any, x: Tensor) -> Tensor:
+    """A weight that broadcasts to x without making it larger."""
+    weight = as_tensor(weight, op, name)
+    if weight.dtype != x.dtype:
+        raise TypeError(f"{op}: {name} is {weight.dtype}, x is {x.dtype}; they must have one dtype")
+    sizes = zip(reversed(weight.shape), reversed(x.shape), strict=False)
+    if weight.ndim > x.ndim or any(w not in (1, n) for w, n in sizes):
+        raise ValueError(f"{op}: {name} of shape {weight.shape} does not broadcast to {x.shape}")
+    return weight
 
 
 def multi_margin_loss(

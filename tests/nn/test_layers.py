@@ -5,6 +5,7 @@ import math
 
 import numpy as np
 import pytest
+import reference as ref
 
 import fastnn as fnn
 from fastnn import nn
@@ -207,18 +208,15 @@ def test_pooling_layers():
             wrong()
 
 
-FORMULAS = {"relu": lambda x: np.maximum(x, 0), "tanh": np.tanh, "identity": lambda x: x}
-FORMULAS["sigmoid"] = lambda x: 1 / (1 + np.exp(-x))
-FORMULAS["leaky_relu"] = lambda x: np.where(x > 0, x, 0.01 * x)
-FORMULAS["prelu"] = lambda x: np.where(x > 0, x, 0.25 * x)
-FORMULAS["elu"] = lambda x: np.where(x > 0, x, np.expm1(x))
+FORMULAS = {"identity": lambda x: x, "prelu": lambda x: np.where(x > 0, x, 0.25 * x)}
 
 
 @pytest.mark.parametrize("name", nn.activation.names())
 def test_activations_by_name(name):
     x = RNG.standard_normal((3, 7))
     layer = nn.activation.make(name).double()
-    np.testing.assert_allclose(layer(x).numpy(), FORMULAS[name](x), rtol=1e-12, atol=1e-15)
+    expected = FORMULAS[name](x) if name in FORMULAS else getattr(ref, name)(x)[0]
+    np.testing.assert_allclose(layer(x).numpy(), expected, rtol=1e-12, atol=1e-15)
     assert nn.activation.name_of(layer) == name
 
 
@@ -236,8 +234,13 @@ def test_activations_with_parameters():
     np.testing.assert_allclose(
         channels(x).numpy(), np.where(x > 0, x, x * [0.0, 1.0, -1.0, 2.0]), rtol=1e-12
     )
-    for wrong in (lambda: nn.LeakyReLU(math.nan), lambda: nn.ELU(math.inf), lambda: nn.PReLU(0)):
-        with pytest.raises(ValueError, match=r"LeakyReLU|ELU|PReLU"):
+    assert nn.ReLU6()(np.array([7.0])).item() == nn.Hardtanh(-1, 6)(np.array([8.0])).item() == 6
+    for wrong in (
+        lambda: nn.LeakyReLU(math.nan), lambda: nn.ELU(math.inf), lambda: nn.PReLU(0),
+        lambda: nn.CELU(0), lambda: nn.GELU("erf"), lambda: nn.Softplus(0),
+        lambda: nn.Hardtanh(1, 0),
+    ):  # fmt: skip
+        with pytest.raises(ValueError, match=r"LeakyReLU|ELU|PReLU|Softplus|Hardtanh"):
             wrong()
 
 
@@ -247,7 +250,7 @@ def test_make():
     assert nn.activation.make(relu) is relu
     assert nn.activation.make(lambda: nn.LeakyReLU(0.2)).negative_slope == 0.2
     assert nn.activation.name_of(nn.Linear(1, 1)) is None
-    with pytest.raises(ValueError, match=r"elu, identity, leaky_relu.*got 'gelo'"):
+    with pytest.raises(ValueError, match=r"gelu, .*identity, leaky_relu.*got 'gelo'"):
         nn.activation.make("gelo")
     for wrong in (3, None, dict):
         with pytest.raises(TypeError, match="a name, a Module or its class"):
@@ -344,7 +347,10 @@ EVERY = [
     nn.MaxPool2d(3, 2, 1), nn.AvgPool2d((2, 3), count_include_pad=False),
     nn.AdaptiveAvgPool2d((2, 1)), nn.Dropout(0.3), nn.Flatten(2), nn.Identity(), nn.Input((3, 2)),
     nn.ReLU(), nn.LeakyReLU(0.2), nn.ELU(0.7), nn.PReLU(3, 0.1), nn.Sigmoid(), nn.Tanh(),
-    nn.Softmax(0), nn.LogSoftmax(1),
+    nn.Softmax(0), nn.LogSoftmax(1), nn.SELU(), nn.CELU(0.3), nn.SiLU(), nn.GELU("tanh"), nn.Mish(),
+    nn.Softplus(2.0, 5.0), nn.Softsign(), nn.LogSigmoid(), nn.Hardtanh(-2.0, 3.0), nn.ReLU6(),
+    nn.Hardsigmoid(), nn.Hardswish(), nn.Threshold(0.5, -1.0), nn.SmoothL1Loss("sum", 0.3),
+    nn.BCEWithLogitsLoss(),
 ]  # fmt: skip
 
 
