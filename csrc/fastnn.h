@@ -174,6 +174,12 @@ void fnn_threads_init(void);
 /* 64-byte aligned blocks from a pool that keeps what is freed; NULL when out of memory. */
 void *fnn_alloc(size_t bytes);
 void fnn_free(void *p);
+/* An arena keeps the blocks that were taken through it until it is dropped; those in use outlive it. */
+typedef struct fnn_arena fnn_arena;
+fnn_arena *fnn_arena_new(void); /* NULL when out of memory */
+void *fnn_arena_alloc(fnn_arena *arena, size_t bytes);
+int fnn_arena_has(const fnn_arena *arena, const void *p); /* p: from an arena or from fnn_alloc */
+void fnn_arena_drop(fnn_arena *arena);
 void fnn_empty_cache(void);
 void fnn_memory_stats(size_t *in_use, size_t *cached, size_t *system_allocations);
 void fnn_memory_init(void);

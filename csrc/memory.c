@@ -4,6 +4,9 @@
  *
  * Classes: four per power of two from 256 bytes up, so that at most a fifth of a block is unused.
  * Large blocks ask for huge pages. Each block starts with a 64-byte header that holds its class.
+ *
+ * An arena is a pool of its own inside the pool: what was taken through it returns to it, until the
+ * arena is dropped. A recorded step keeps its buffers that way.
  */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE 1
@@ -19,9 +22,16 @@
 #define CLASSES ((48 - MIN_LOG) * 4)
 
 typedef struct block {
-    struct block *next;
+    struct block *next;    /* in a list of free blocks */
+    struct block *sibling; /* in its arena's list of all blocks */
+    fnn_arena *arena;      /* where it returns to; NULL: the pool */
     int size_class;
 } block;
+
+struct fnn_arena {
+    block *all;
+    block *free_list[CLASSES];
+};
 
 static block *free_list[CLASSES];
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
@@ -64,7 +74,17 @@ static block *system_block(size_t bytes)
     return p;
 }
 
-void *fnn_alloc(size_t bytes)
+static block *take(block **list)
+{
+    block *b = *list;
+    if (b)
+        *list = b->next;
+    return b;
+}
+
+void *fnn_alloc(size_t bytes) { return fnn_arena_alloc(NULL, bytes); }
+
+void *fnn_arena_alloc(fnn_arena *arena, size_t bytes)
 {
     if (bytes > SIZE_MAX - HEADER)
         return NULL;
@@ -73,14 +93,16 @@ void *fnn_alloc(size_t bytes)
         return NULL;
     size_t size = class_bytes(c);
     pthread_mutex_lock(&lock);
-    block *b = free_list[c];
+    block *b = arena ? take(&arena->free_list[c]) : NULL;
     if (b) {
-        free_list[c] = b->next;
+        pthread_mutex_unlock(&lock);
+        return (char *)b + HEADER;
+    }
+    b = take(&free_list[c]);
+    if (b)
         bytes_cached -= size;
-    }
-    else {
+    else
         system_allocations++;
-    }
     bytes_in_use += size;
     pthread_mutex_unlock(&lock);
     if (!b) {
@@ -97,7 +119,24 @@ void *fnn_alloc(size_t bytes)
         }
         b->size_class = c;
     }
+    b->arena = arena;
+    if (arena) {
+        pthread_mutex_lock(&lock);
+        b->sibling = arena->all;
+        arena->all = b;
+        pthread_mutex_unlock(&lock);
+    }
     return (char *)b + HEADER;
+}
+
+/* To the pool; under the lock. */
+static void put_back(block *b)
+{
+    size_t size = class_bytes(b->size_class);
+    b->next = free_list[b->size_class];
+    free_list[b->size_class] = b;
+    bytes_in_use -= size;
+    bytes_cached += size;
 }
 
 void fnn_free(void *p)
@@ -105,13 +144,38 @@ void fnn_free(void *p)
     if (!p)
         return;
     block *b = (block *)(void *)((char *)p - HEADER);
-    size_t size = class_bytes(b->size_class);
     pthread_mutex_lock(&lock);
-    b->next = free_list[b->size_class];
-    free_list[b->size_class] = b;
-    bytes_in_use -= size;
-    bytes_cached += size;
+    if (b->arena) {
+        b->next = b->arena->free_list[b->size_class];
+        b->arena->free_list[b->size_class] = b;
+    }
+    else {
+        put_back(b);
+    }
     pthread_mutex_unlock(&lock);
+}
+
+fnn_arena *fnn_arena_new(void) { return calloc(1, sizeof(fnn_arena)); }
+
+int fnn_arena_has(const fnn_arena *arena, const void *p)
+{
+    return ((const block *)(const void *)((const char *)p - HEADER))->arena == arena;
+}
+
+void fnn_arena_drop(fnn_arena *arena)
+{
+    if (!arena)
+        return;
+    pthread_mutex_lock(&lock);
+    for (block *b = arena->all; b; b = b->sibling)
+        b->arena = NULL; /* those in use return to the pool later */
+    for (int c = 0; c < CLASSES; c++) {
+        block *b;
+        while ((b = take(&arena->free_list[c])))
+            put_back(b);
+    }
+    pthread_mutex_unlock(&lock);
+    free(arena);
 }
 
 void fnn_empty_cache(void)

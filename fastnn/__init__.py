@@ -19,7 +19,7 @@ from .random import get_rng_state, manual_seed, set_rng_state
 from .tensor import Tensor, from_numpy, tensor
 
 __all__ = [
-    "GradcheckError", "Tensor", "Trainer", "cat", "data", "datasets", "empty_cache",
+    "GradcheckError", "Tensor", "Trainer", "cat", "compile", "data", "datasets", "empty_cache",
     "from_numpy", "functional", "get_num_threads", "get_rng_state", "gradcheck", "init",
     "is_grad_enabled", "load", "load_checkpoint", "manual_seed", "maximum", "minimum", "models",
     "nn", "no_grad", "optim", "pad", "save", "save_checkpoint", "set_num_threads",
@@ -28,11 +28,12 @@ __all__ = [
 
 if TYPE_CHECKING:
     from . import data, datasets
+    from .plan import compile
     from .train import Trainer
 
 # Modules that most programs need only in part: imported when first used, to keep import fast.
 _LAZY_MODULES = ("bench", "data", "datasets", "report", "train")
-_LAZY_NAMES = {"Trainer": "train"}
+_LAZY_NAMES = {"Trainer": "train", "compile": "plan"}
 
 
 def __getattr__(name: str) -> Any:

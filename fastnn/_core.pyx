@@ -6,8 +6,11 @@ to run() in door.pxi, which drops the GIL and calls the kernel. Arrays are alway
 that it did not ask for.
 """
 
+import sys
+
 cimport cython
-from libc.math cimport NAN
+from libc.math cimport INFINITY, NAN
+from libc.stdlib cimport free, malloc, realloc
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
 from libc.string cimport memcpy, memset
 from cpython.buffer cimport (
@@ -16,6 +19,7 @@ from cpython.buffer cimport (
 
 include "_bridge/declarations.pxi"
 include "_bridge/door.pxi"
+include "_bridge/watch.pxi"
 include "_bridge/array.pxi"
 include "_bridge/config.pxi"
 include "_bridge/elementwise.pxi"

@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from . import _core
-from ._core import Array
+from ._core import WATCHES, Array
 
 if TYPE_CHECKING:
     from .tensor import Tensor
@@ -37,7 +37,7 @@ _mode = _Mode()
 class Node:
     """One operation on the tape; `output` is its result where backward reads it, too."""
 
-    __slots__ = ("backward", "clock", "inputs", "name", "number", "output")
+    __slots__ = ("backward", "clock", "inputs", "layer", "name", "number", "output")
 
     def __init__(
         self,
@@ -52,6 +52,8 @@ class Node:
         self.backward: Backward | None = backward
         self.number = next(_numbers)
         self.clock = _core.clock()  # what is written to later spoils the gradient
+        watch = _core.watch() if WATCHES else None
+        self.layer = "" if watch is None else watch.layer
 
     def check_unwritten(self) -> None:
         """Raises RuntimeError if an input or the output was written to since."""
@@ -110,10 +112,13 @@ def run_backward(
     # Gradients gather at the node that made a tensor, or at the tensor itself if it is a leaf.
     incoming: dict[Any, Array] = {root._node or root: gradient}
     shared = {root}  # leaves whose gradient something else refers to, too
+    watch = _core.watch() if WATCHES else None
     for node in nodes:
         dy = incoming.pop(node, None)
         if dy is None:
             continue
+        if watch is not None:
+            watch.layer = node.layer
         if node in watched:
             dy = _run_hooks(watched[node], dy, wrap)
         backward, inputs = node.backward, node.inputs
@@ -179,6 +184,7 @@ def _below(root: Tensor) -> tuple[list[Node], list[Tensor], dict[Any, list[Tenso
 def _run_hooks(
     tensors: Sequence[Tensor], gradient: Array, wrap: Callable[[Array], Tensor]
 ) -> Array:
+    _core.spoil("is called", "a hook on a tensor")
     for tensor in tensors:
         for hook in list(tensor._hooks.values()):
             result = hook(wrap(gradient))

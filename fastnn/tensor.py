@@ -489,9 +489,11 @@ class Handle:
             raise TypeError(f"hook: expected a callable, got {type(hook).__name__}")
         self._hooks, self._key = hooks, next(_hook_ids)
         hooks[self._key] = hook
+        _core.change()
 
     def remove(self) -> None:
         """Removes the hook; a second call does nothing."""
+        _core.change()
         self._hooks.pop(self._key, None)
 
 

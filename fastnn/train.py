@@ -23,6 +23,7 @@ from .autograd import no_grad
 from .data import ArrayDataset, Compose, DataLoader
 from .nn import Module, fold_batch_norm
 from .optim.lr_scheduler import ReduceLROnPlateau
+from .plan import CompiledStep
 from .random import get_rng_state, manual_seed, set_rng_state
 from .tensor import Tensor, from_numpy
 
@@ -58,6 +59,8 @@ class Trainer:
         `ReduceLROnPlateau` gets the epoch's validation loss, or without validation its loss.
     schedule_by : "epoch" or "step", optional
         Default: `scheduler.unit`, which is "step" for `OneCycleLR` and "epoch" for the others.
+    compile : bool
+        Record the step and replay it: see `fastnn.compile`. The same bits.
     before_step, after_epoch : callable, optional
         Called with the trainer: before each step of `fit` (to set a learning rate, say), and when
         the record of an epoch has joined `history`.
@@ -98,6 +101,7 @@ class Trainer:
         progress: bool = True,
         scheduler: Any = None,
         schedule_by: str | None = None,
+        compile: bool = False,
         before_step: Hook | None = None,
         after_epoch: Hook | None = None,
     ) -> None:
@@ -126,6 +130,7 @@ class Trainer:
         self.loss = F.cross_entropy if loss is None else loss
         self.preprocess = preprocess
         self.progress = progress
+        self._compiled = CompiledStep(model, self.loss, optimizer) if compile else None
         self.before_step = before_step
         self.after_epoch = after_epoch
         self.history: list[Record] = []
@@ -289,17 +294,23 @@ class Trainer:
         }  # fmt: skip
 
     def _train_step(self, x: Tensor, y: NDArray[Any], i: int) -> tuple[float, Tensor]:
-        self.optimizer.zero_grad()
-        outputs = self.model(x)
-        loss = self.loss(outputs, y)
-        value = float(loss.item())
+        loss = None
+        if self._compiled is not None:
+            value = self._compiled.backward(x, y)
+            outputs = self._compiled.output
+        else:
+            self.optimizer.zero_grad()
+            outputs = self.model(x)
+            loss = self.loss(outputs, y)
+            value = float(loss.item())
         if not math.isfinite(value):
             raise FloatingPointError(
                 f"Trainer.fit: the loss is {value} in epoch {self.epoch + 1}, step {i + 1}; the "
                 "model is as it was before this step. Is the learning rate too large, or are "
                 "there NaNs in the data?"
             )
-        loss.backward()
+        if loss is not None:
+            loss.backward()
         self.optimizer.step()
         if self.scheduler is not None and self.schedule_by == "step":
             self.scheduler.step()

@@ -32,6 +32,22 @@ def weights(trainer):
     return {name: t.numpy().tobytes() for name, t in trainer.model.state_dict().items()}
 
 
+def test_compiled_steps_give_the_same_bits():
+    found = []
+    for compiled in (False, True):
+        trainer = make(dropout=0.3, compile=compiled)
+        trainer.fit(blobs(), epochs=3, batch_size=50, validation=blobs(seed=1))
+        for record in trainer.history:
+            del record["seconds"], record["images_per_second"]
+        found.append((weights(trainer), trainer.history))
+    assert found[0] == found[1]
+    assert trainer._compiled.recorded
+    x, y = blobs()
+    with pytest.raises(FloatingPointError, match="epoch 4, step 1"):
+        trainer.fit((x * np.float32("nan"), y), epochs=1)
+    assert weights(trainer) == found[0][0]
+
+
 # --- it learns, and says so -----------------------------------------------------------------------
 
 

@@ -69,6 +69,7 @@ cdef class Array:
     def __getbuffer__(self, Py_buffer *view, int flags):
         if (flags & PyBUF_WRITABLE) and self.readonly:
             raise BufferError("this array is read-only")
+        spoil("reads or writes values outside of the kernels")
         cdef Py_ssize_t step = ITEM[self.dt]
         cdef int i
         for i in range(self.ndim - 1, -1, -1):
@@ -122,6 +123,7 @@ cdef class Array:
         """The only element, as a Python number."""
         if self.size != 1:
             raise ValueError(f"item: expected one element, got shape {self.shape}")
+        spoil("reads a value")
         if self.dt == DT_F32:
             return (<float *>self.data)[0]
         if self.dt == DT_F64:
@@ -148,6 +150,9 @@ cdef inline void mark_written(Array a):
     if type(a.base) is Array:
         a = a.base
     a.last_write = writes
+    cdef Plan plan = recording()
+    if plan is not None:
+        plan.written.append(a)
 
 
 def clock():
@@ -199,7 +204,11 @@ cdef Array new_array(int dt, int ndim, const Py_ssize_t *dims):
     out.ndim = ndim
     out.size = size
     out.dt = dt
-    out.data = <char *>fnn_alloc(size * ITEM[dt])
+    cdef Plan plan = recording()
+    if plan is None:
+        out.data = <char *>fnn_alloc(size * ITEM[dt])
+    else:
+        out.data = <char *>plan.allocate(size * ITEM[dt])
     if out.data == NULL:
         raise MemoryError(f"fastnn: cannot allocate {size * ITEM[dt]} bytes")
     return out
@@ -339,6 +348,7 @@ def from_buffer(object source, bint copy=True):
     cdef Py_ssize_t expected
     cdef Py_ssize_t[8] strides
     cdef bint contiguous
+    spoil("takes values from outside of the kernels")
     PyObject_GetBuffer(source, &view, PyBUF_FORMAT | PyBUF_ND | PyBUF_STRIDES)
     try:
         if view.ndim > 8:

@@ -111,3 +111,8 @@ cdef extern from "fastnn.h" nogil:
     void fnn_empty_cache()
     void fnn_memory_stats(size_t *, size_t *, size_t *)
     void fnn_memory_init()
+    ctypedef struct fnn_arena
+    fnn_arena *fnn_arena_new()
+    void *fnn_arena_alloc(fnn_arena *, size_t)
+    int fnn_arena_has(const fnn_arena *, const void *)
+    void fnn_arena_drop(fnn_arena *)

@@ -25,8 +25,9 @@ cdef struct call:
     Py_ssize_t n[8]
     double d[4]
     uint64_t seed, offset
-    Py_ssize_t draws  # how many numbers of the random stream it takes, from seed and offset
+    Py_ssize_t draws  # how many random numbers it takes, from seed and offset on; -1: none
     double flops  # of products only, 2 for each multiply-add
+    Py_ssize_t nbytes  # of its arrays
     geometry g
 
 
@@ -41,14 +42,19 @@ cdef inline void begin(call *c, thunk kernel, str name, int dt, bint backward=Fa
     c.backward = backward
     c.dt = dt
     c.arrays = 0
-    c.draws = 0
+    c.draws = -1
     c.flops = 0.0
+    c.nbytes = 0
 
 
 cdef inline void put(call *c, Array a) noexcept:
     """The next array of the call, or None."""
-    c.p[c.arrays] = NULL if a is None else a.data
     c.owner[c.arrays] = <void *>a
+    if a is None:
+        c.p[c.arrays] = NULL
+    else:
+        c.p[c.arrays] = a.data
+        c.nbytes += a.size * ITEM[a.dt]
     c.arrays += 1
 
 
@@ -64,10 +70,20 @@ cdef inline void put3(call *c, Array a, Array b, Array d) noexcept:
 
 
 cdef inline int run(call *c) except -1:
-    """Runs a call without the GIL."""
+    """Runs a call, and shows it to this thread's Watch."""
+    if watches and fnn_watch != NULL:
+        return run_watched(c)
+    return execute(c)
+
+
+cdef inline int execute(call *c) except -1:
+    """Runs a call; without the GIL, unless it takes only some microseconds."""
     cdef int status
-    with nogil:
+    if c.nbytes < 32768 and c.flops < 500000.0:
         status = c.kernel(c)
+    else:
+        with nogil:
+            status = c.kernel(c)
     if status != FNN_OK:
         raise_status(c, status)
     return 0

@@ -1,5 +1,5 @@
 # Update rules over many tensors at once.
-from libc.stdlib cimport calloc, free
+from libc.stdlib cimport calloc
 
 # In the order of csrc/fastnn.h.
 cdef tuple UPDATE_NAMES = (
@@ -132,9 +132,15 @@ cdef int max_norm_call(call *c) noexcept nogil:
 
 cdef int run_rows(thunk kernel, str name, int dt, const void *head, fnn_param *rows, Py_ssize_t n,
                   double number=0.0) except -1:
-    """A call for n rows of one dtype."""
+    """A call for n rows of one dtype. It has no Arrays, so that no plan keeps it."""
     cdef call c
+    cdef Py_ssize_t i, j
     begin(&c, kernel, name, dt)
+    for i in range(n):
+        c.nbytes += 2 * rows[i].n * ITEM[dt]
+        for j in range(3):
+            if rows[i].state[j] != NULL:
+                c.nbytes += rows[i].n * ITEM[dt]
     c.p[0], c.p[1], c.n[0], c.d[0] = <void *>head, rows, n, number
     return run(&c)
 

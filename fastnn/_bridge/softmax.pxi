@@ -52,6 +52,18 @@ def softmax_bwd(Array dy, Array y, bint log):
     return dx
 
 
+def is_class_weight(Array w):
+    """Whether all elements are finite and not negative."""
+    cdef Py_ssize_t i
+    cdef double value
+    check_float(w, "loss", "weight")
+    for i in range(w.size):
+        value = (<float *>w.data)[i] if w.dt == DT_F32 else (<double *>w.data)[i]
+        if not 0.0 <= value < INFINITY:
+            return False
+    return True
+
+
 cdef int check_labels_call(call *c) noexcept nogil:
     cdef int64_t *label = <int64_t *>c.p[0]
     cdef Py_ssize_t i

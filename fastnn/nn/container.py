@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Self, overload
 
 from .. import _core
+from .._core import WATCHES
 from ..tensor import Tensor
 from .activation import Elementwise, make
 from .conv import Conv2d
@@ -110,11 +111,18 @@ def _run(layers: list[Module], x: Any) -> Any:
         if fused:
             fused = False
         elif i < last and type(layer) in _HOSTS and not layer.has_hooks() and _fits(layers[i + 1]):
-            x = layer.forward_act(x, layers[i + 1].row)  # type: ignore[attr-defined]
+            x = _together(layer, x, layers[i + 1].row)
             fused = True
         else:
             x = layer(x)
     return x
+
+
+def _together(layer: Any, *args: Any) -> Any:
+    """`forward_act`, as a call of the layer."""
+    if WATCHES:
+        return layer.watched(layer.forward_act, *args)
+    return layer.forward_act(*args)
 
 
 def _fits(activation: Module | None) -> bool:
@@ -170,9 +178,9 @@ class Residual(Module):
             if before.shape != skip.shape:  # a sum that broadcasts
                 y = norm(before) + skip
             elif _fits(act):
-                return norm.forward_act(before, act.row, skip)  # type: ignore
+                return _together(norm, before, act.row, skip)  # type: ignore[union-attr]
             else:
-                y = norm.forward_act(before, None, skip)
+                y = _together(norm, before, None, skip)
         return y if act is None else act(y)
 
     def _skip(self, x: Any) -> Any:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 import numpy as np
 
 from .. import _core
+from .._core import WATCHES
 from ..tensor import Handle, Tensor, as_tensor, check_dtype, record
 
 if TYPE_CHECKING:
@@ -73,9 +74,26 @@ class Module:
         raise NotImplementedError(f"{type(self).__name__}: forward is not defined")
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if self._hooks is None:
+        if self._hooks is None and not WATCHES:
             return self.forward(*args, **kwargs)
-        return self._call_hooked(args, kwargs)
+        if self._hooks is None:
+            return self.watched(self.forward, *args, **kwargs)
+        return self.watched(self._call_hooked, args, kwargs)
+
+    def watched(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """function(*args, **kwargs), while this thread's Watch, if any, knows that it is ours."""
+        watch = _core.watch()
+        if watch is None:
+            return function(*args, **kwargs)
+        if self not in watch.names:
+            for name, module in self.named_modules():
+                kind = type(module).__name__
+                watch.names.setdefault(module, f"{name} ({kind})" if name else kind)
+        before, watch.layer = watch.layer, watch.names[self]
+        try:
+            return function(*args, **kwargs)
+        finally:
+            watch.layer = before
 
     def __setattr__(self, name: str, value: Any) -> None:
         if isinstance(self.__dict__.get(name), Parameter) and not (
@@ -86,6 +104,7 @@ class Module:
                 f"{type(value).__name__}; use {name}.copy_(...) under no_grad() to change it"
             )
         object.__setattr__(self, name, value)
+        _core.change()
 
     # --- what it consists of ------------------------------------------------------------------
 
@@ -322,6 +341,8 @@ class Module:
 
     def _call_hooked(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         assert self._hooks is not None
+        if self.has_hooks():
+            _core.spoil("is called", f"a hook on {type(self).__name__}")
         for hook in list(self._hooks["pre"].values()):
             result = hook(self, args)
             if result is not None:

@@ -49,8 +49,7 @@ def _class_weight(op: str, weight: Any) -> Array | None:
     weight = as_tensor(weight, op, "weight")
     if weight.requires_grad:
         raise ValueError(f"{op}: weight must not require a gradient")
-    values = weight.numpy()
-    if not (np.isfinite(values).all() and (values >= 0).all()):
+    if not _core.is_class_weight(weight._array):
         raise ValueError(f"{op}: weight must be finite and not negative")
     return weight._array
 

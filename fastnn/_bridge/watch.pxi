@@ -1,0 +1,303 @@
+# What may look on while calls run: a profile that times them, a plan that keeps them for a replay.
+
+from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
+
+cdef extern from *:
+    """
+    static _Thread_local void *fnn_watch;
+    """
+    void *fnn_watch  # the Watch of this thread, borrowed, or NULL
+
+cdef int watches = 0  # the length of WATCHES
+cdef long changes = 0
+
+
+def change():
+    """Says that a module or a hook changed: plans look whether it was one of theirs."""
+    global changes
+    changes += 1
+
+
+def change_count():
+    """How often change() was called."""
+    return changes
+
+
+cdef class Watch:
+    """What looks on at the calls of one thread: a profile, a plan, or both."""
+    cdef Profile profile
+    cdef Plan plan
+    cdef public str layer  # the one that runs
+    cdef readonly dict names  # of the modules met so far
+
+    def __cinit__(self):
+        self.layer, self.names = "", {}
+
+
+WATCHES = []  # of all threads; while it is empty, nobody asks any further
+
+
+def watch():
+    """The Watch of this thread, or None."""
+    return <Watch>fnn_watch if fnn_watch != NULL else None
+
+
+def attach(part):
+    """Lets a Profile or a Plan look on at this thread's calls until it is detached."""
+    global fnn_watch, watches
+    cdef Watch w = watch()
+    if w is None:
+        w = Watch()
+    if (w.profile if isinstance(part, Profile) else w.plan) is not None:
+        raise RuntimeError("profile and compile: one of a kind at a time on a thread")
+    if isinstance(part, Profile):
+        w.profile = part
+    else:
+        w.plan = part
+    if fnn_watch == NULL:
+        WATCHES.append(w)
+        fnn_watch = <void *>w
+        watches = len(WATCHES)
+
+
+def detach(part):
+    """Ends attach, on the same thread."""
+    global fnn_watch, watches
+    cdef Watch w = watch()
+    if w is None or (part is not w.profile and part is not w.plan):
+        raise RuntimeError("profile: was not started on this thread")
+    if part is w.profile:
+        w.profile = None
+    else:
+        w.plan = None
+    if w.profile is None and w.plan is None:
+        fnn_watch = NULL
+        WATCHES.remove(w)
+        watches = len(WATCHES)
+
+
+def spoil(str why, str who=None):
+    """Says that what this thread does now cannot be replayed, in case that it is recorded."""
+    cdef Plan plan = recording()
+    if plan is not None:
+        plan.spoil(why, who)
+
+
+cdef inline Plan recording():
+    """The plan that this thread records, or None."""
+    return (<Watch>fnn_watch).plan if watches and fnn_watch != NULL else None
+
+
+cdef int run_watched(call *c) except -1:
+    cdef Watch w = <Watch>fnn_watch
+    cdef int64_t start = now()
+    execute(c)
+    if w.profile is not None:
+        w.profile.add(c, w.layer, start, now())
+    if w.plan is not None:
+        w.plan.add(c, w.layer)
+    return 0
+
+
+cdef int64_t now() noexcept nogil:
+    cdef timespec t
+    clock_gettime(CLOCK_MONOTONIC, &t)
+    return <int64_t>t.tv_sec * 1000000000 + t.tv_nsec
+
+
+cdef class Profile:
+    """A list of calls with their times."""
+    cdef readonly list events  # (op, backward, layer, double, start ns, ns, flops, bytes)
+
+    def __cinit__(self):
+        self.events = []
+
+    cdef int add(self, call *c, str layer, int64_t start, int64_t end) except -1:
+        self.events.append((
+            <str>c.name, c.backward, layer, c.dt == DT_F64, start, end - start, c.flops, c.nbytes))
+        return 0
+
+
+cdef struct patch:
+    Py_ssize_t call, array, input, offset
+
+
+@cython.no_gc_clear
+cdef class Plan:
+    """The calls of one step with its buffers, to be run again with other inputs.
+
+    What is allocated while it is recorded comes from an arena of its own, so that a buffer that was
+    freed and used again in the recording is used again in each replay, and by nobody else.
+    """
+    cdef call *calls
+    cdef Py_ssize_t count, room
+    cdef fnn_arena *arena
+    cdef list kept  # arrays beside those of the arena
+    cdef list layers, draws, written, grads, guards
+    cdef dict unused  # arrays of the arena that no call had yet: who made them
+    cdef patch *patches
+    cdef Py_ssize_t patch_count
+    cdef Array loss
+    cdef readonly Array output
+    cdef str reason  # why it cannot be replayed, or None
+
+    def __cinit__(self):
+        self.arena = fnn_arena_new()
+        if self.arena == NULL:
+            raise MemoryError("fastnn: out of memory")
+        self.kept, self.layers, self.draws, self.written = [], [], [], []
+        self.unused = {}
+
+    def __dealloc__(self):
+        free(self.calls)
+        free(self.patches)
+        fnn_arena_drop(self.arena)
+
+    cdef void *allocate(self, size_t nbytes):
+        cdef void *p = fnn_arena_alloc(self.arena, nbytes)
+        if nbytes:
+            self.unused[<size_t>p] = place()
+        return p
+
+    cdef int spoil(self, str why, str who=None) except -1:
+        if self.reason is None:
+            self.reason = f"{who or place()} {why}"
+        return 0
+
+    cdef int add(self, call *c, str layer) except -1:
+        cdef call *calls
+        cdef Py_ssize_t i
+        cdef Array a
+        if self.count == self.room:
+            calls = <call *>realloc(self.calls, (2 * self.room + 16) * sizeof(call))
+            if calls == NULL:
+                raise MemoryError("fastnn: out of memory")
+            self.calls = calls
+            self.room = 2 * self.room + 16
+        for i in range(c.arrays):
+            if c.p[i] == NULL:
+                continue
+            self.unused.pop(<size_t>c.p[i], None)
+            a = <Array>c.owner[i]
+            if type(a.base) is Array:
+                a = a.base
+            if a.base is not None or not fnn_arena_has(self.arena, a.data):
+                self.kept.append(a)
+        if c.arrays == 0:
+            self.spoil("cannot be replayed")
+        if c.draws >= 0:
+            self.draws.append((self.count, c.draws))
+        self.calls[self.count] = c[0]
+        self.layers.append(layer)
+        self.count += 1
+        return 0
+
+    def finish(self, tuple inputs, list tensors, Array output, Array loss):
+        """Ends the recording; returns why it cannot be replayed, or None.
+
+        tensors are those whose replacement makes it invalid.
+        """
+        cdef Py_ssize_t i, j, k, offset
+        cdef Array a
+        if self.unused and self.reason is None:
+            self.reason = f"{next(iter(self.unused.values()))} computes where no call is seen"
+        for a in (output, loss):
+            if a is not None and input_of(inputs, a.data, &offset) >= 0 and self.reason is None:
+                self.reason = "the model or the loss returns its input"
+        if self.reason is not None:
+            return self.reason
+        found = []
+        for i in range(self.count):
+            for j in range(self.calls[i].arrays):
+                k = input_of(inputs, <char *>self.calls[i].p[j], &offset)
+                if k >= 0:
+                    found.append((i, j, k, offset))
+        self.patches = <patch *>malloc(max(len(found), 1) * sizeof(patch))
+        if self.patches == NULL:
+            raise MemoryError("fastnn: out of memory")
+        for i, (call, array, k, offset) in enumerate(found):
+            self.patches[i].call, self.patches[i].array = call, array
+            self.patches[i].input, self.patches[i].offset = k, offset
+        self.patch_count = len(found)
+        self.kept = [a for a in self.kept if input_of(inputs, (<Array>a).data, &offset) < 0]
+        self.output, self.loss = output, loss
+        self.guards = [(t, (<TensorBase>t)._array, (<TensorBase>t).requires_grad) for t in tensors]
+        self.grads = [(t, t.grad) for t in tensors if t.grad is not None]
+
+    def holds(self):
+        """Whether the tensors are what they were: the same memory, requires_grad, no hooks."""
+        cdef TensorBase t
+        for t, array, requires_grad in self.guards:
+            if t._array is not array or t.requires_grad != requires_grad or t._hooks:
+                return False
+        return True
+
+    def replay(self, tuple inputs, reserve):
+        """Runs all calls with other inputs of the same shapes; returns the loss."""
+        cdef Py_ssize_t i
+        cdef int status = FNN_OK
+        cdef patch *p
+        cdef TensorBase t
+        cdef Watch w = watch()
+        for i in range(self.patch_count):
+            p = &self.patches[i]
+            self.calls[p.call].p[p.array] = (<Array>inputs[p.input]).data + p.offset
+        for i, count in self.draws:
+            self.calls[i].seed, self.calls[i].offset = reserve(count)
+        if w is not None and w.profile is not None:
+            self.replay_profiled(w.profile)
+        else:
+            with nogil:
+                for i in range(self.count):
+                    status = self.calls[i].kernel(&self.calls[i])
+                    if status != FNN_OK:
+                        break
+            if status != FNN_OK:
+                raise_status(&self.calls[i], status)
+        for a in self.written:
+            mark_written(a)
+        for t, grad in self.grads:
+            t.grad = grad
+        return self.loss.item()
+
+    cdef int replay_profiled(self, Profile profile) except -1:
+        cdef Py_ssize_t i
+        cdef int64_t start
+        for i in range(self.count):
+            start = now()
+            execute(&self.calls[i])
+            profile.add(&self.calls[i], self.layers[i], start, now())
+        return 0
+
+
+cdef Py_ssize_t input_of(tuple inputs, char *p, Py_ssize_t *offset) except -2:
+    """Which of the inputs p points into, or -1."""
+    cdef Py_ssize_t i
+    cdef Array a
+    for i in range(len(inputs)):
+        a = inputs[i]
+        offset[0] = p - a.data
+        if 0 <= offset[0] < a.size * ITEM[a.dt]:
+            return i
+    return -1
+
+
+def overlap(Array a, Array b):
+    """Whether they share memory."""
+    cdef Py_ssize_t offset
+    return input_of((a,), b.data, &offset) >= 0 or input_of((b,), a.data, &offset) >= 0
+
+
+cdef str place():
+    """Which function of fastnn we are in, and which line of the user's called it."""
+    frame = sys._getframe()
+    cdef str op = "", name
+    while frame is not None:
+        name = frame.f_code.co_qualname.partition(".<locals>")[0]
+        if frame.f_globals.get("__name__", "").partition(".")[0] != "fastnn":
+            if op:
+                return f"{op} ({frame.f_code.co_filename}:{frame.f_lineno})"
+        elif not op or op.startswith("_"):
+            op = name
+        frame = frame.f_back
+    return op
