@@ -22,18 +22,19 @@ __all__ = [
     "GradcheckError", "Tensor", "Trainer", "cat", "compile", "data", "datasets", "empty_cache",
     "from_numpy", "functional", "get_num_threads", "get_rng_state", "gradcheck", "init",
     "is_grad_enabled", "load", "load_checkpoint", "manual_seed", "maximum", "minimum", "models",
-    "nn", "no_grad", "optim", "pad", "save", "save_checkpoint", "set_num_threads",
+    "nn", "no_grad", "optim", "pad", "profile", "save", "save_checkpoint", "set_num_threads",
     "set_rng_state", "show_config", "stack", "tensor", *_creation,
 ]  # fmt: skip
 
 if TYPE_CHECKING:
     from . import data, datasets
     from .plan import compile
+    from .profiler import profile
     from .train import Trainer
 
 # Modules that most programs need only in part: imported when first used, to keep import fast.
 _LAZY_MODULES = ("bench", "data", "datasets", "report", "train")
-_LAZY_NAMES = {"Trainer": "train", "compile": "plan"}
+_LAZY_NAMES = {"Trainer": "train", "compile": "plan", "profile": "profiler"}
 
 
 def __getattr__(name: str) -> Any:

@@ -113,6 +113,7 @@ def run_backward(
     incoming: dict[Any, Array] = {root._node or root: gradient}
     shared = {root}  # leaves whose gradient something else refers to, too
     watch = _core.watch() if WATCHES else None
+    layer = "" if watch is None else watch.layer
     for node in nodes:
         dy = incoming.pop(node, None)
         if dy is None:
@@ -142,6 +143,8 @@ def run_backward(
                 incoming[key] = dx
                 if key is tensor and (dx is dy or dx.base is not None):
                     shared.add(tensor)
+    if watch is not None:
+        watch.layer = layer
     for leaf in leaves:
         if leaf in incoming:
             dy = incoming[leaf]

@@ -48,11 +48,13 @@ def attach(part):
     cdef Watch w = watch()
     if w is None:
         w = Watch()
-    if (w.profile if isinstance(part, Profile) else w.plan) is not None:
-        raise RuntimeError("profile and compile: one of a kind at a time on a thread")
     if isinstance(part, Profile):
+        if w.profile is not None:
+            raise RuntimeError("profile: this thread is being profiled already")
         w.profile = part
     else:
+        if w.plan is not None:
+            raise RuntimeError("compile: this thread is recording a step already")
         w.plan = part
     if fnn_watch == NULL:
         WATCHES.append(w)
@@ -65,7 +67,7 @@ def detach(part):
     global fnn_watch, watches
     cdef Watch w = watch()
     if w is None or (part is not w.profile and part is not w.plan):
-        raise RuntimeError("profile: was not started on this thread")
+        raise RuntimeError("profile: it was not entered on this thread")
     if part is w.profile:
         w.profile = None
     else:

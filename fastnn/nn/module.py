@@ -19,6 +19,7 @@ from .._core import WATCHES
 from ..tensor import Handle, Tensor, as_tensor, check_dtype, record
 
 if TYPE_CHECKING:
+    from ..profiler import Profile
     from .summary import Summary
 
 _EMPTY: Mapping[str, Any] = MappingProxyType({})
@@ -375,7 +376,7 @@ class Module:
         """Multiplications and additions of this layer's products in one forward (2 per MAC)."""
         return 0
 
-    def summary(self, input_shape: tuple[int, ...]) -> Summary:
+    def summary(self, input_shape: tuple[int, ...], profile: Profile | None = None) -> Summary:
         """A table of layers, output shapes, parameters, FLOPs and activation bytes.
 
         Parameters
@@ -383,10 +384,13 @@ class Module:
         input_shape : tuple of int
             Shape of one sample, without the batch: (28, 28, 1). Zeros of that shape run through
             the model, in eval mode; its mode and gradients are as before afterwards.
+        profile : Profile, optional
+            Of this model, in another `with` block: its times are shown, too. An activation that was
+            computed by the layer before it has none of its own.
         """
         from .summary import summarize
 
-        return summarize(self, input_shape)
+        return summarize(self, input_shape, profile)
 
     def extra_repr(self) -> str:
         """What `repr` has between the parentheses of a layer without children."""

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,6 +13,9 @@ from ..autograd import no_grad
 from ..creation import zeros
 from ..tensor import Handle, Tensor
 from .module import Module
+
+if TYPE_CHECKING:
+    from ..profiler import Profile
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,12 @@ class Row:
     parameters: int
     flops: int
     activation_bytes: int
+    seconds: float | None = None  # of all its calls in a profile
+
+    @property
+    def label(self) -> str:
+        """Name and kind."""
+        return f"{self.name} ({self.kind})" if self.name else self.kind
 
 
 @dataclass(frozen=True)
@@ -51,17 +60,22 @@ class Summary:
 
     def __str__(self) -> str:
         head = ["layer", "output shape", "parameters", "FLOPs", "activation bytes"]
+        times = any(row.seconds is not None for row in self.rows)
         body = [
             [
-                f"{row.name} ({row.kind})" if row.name else row.kind,
+                row.label,
                 str(row.output_shape),
                 *(f"{n:,}" for n in (row.parameters, row.flops, row.activation_bytes)),
+                *([_milliseconds(row.seconds)] if times else []),
             ]
             for row in self.rows
         ]
         total = [
             "total", "", *(f"{n:,}" for n in (self.parameters, self.flops, self.activation_bytes))
         ]  # fmt: skip
+        if times:
+            head.append("ms")
+            total.append(_milliseconds(sum(row.seconds or 0.0 for row in self.rows)))
         widths = [max(map(len, column)) for column in zip(head, *body, total, strict=True)]
         rule = "-" * (sum(widths) + 2 * (len(widths) - 1))
         lines = [_line(head, widths), rule, *(_line(row, widths) for row in body), rule]
@@ -70,6 +84,10 @@ class Summary:
         if frozen:
             lines.append(f"{frozen:,} of the parameters are frozen")
         return "\n".join(lines)
+
+
+def _milliseconds(seconds: float | None) -> str:
+    return "-" if seconds is None else f"{1e3 * seconds:.3f}"
 
 
 def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
@@ -82,7 +100,7 @@ def _arrays(values: Iterable[Any]) -> list[np.ndarray[Any, Any]]:
     return [value.numpy() for value in values if isinstance(value, Tensor)]
 
 
-def summarize(model: Module, input_shape: Sequence[int]) -> Summary:
+def summarize(model: Module, input_shape: Sequence[int], profile: Profile | None = None) -> Summary:
     """See `Module.summary`."""
     shape = tuple(input_shape)
     if not shape or any(not isinstance(n, int | np.integer) or n < 1 for n in shape):
@@ -129,6 +147,9 @@ def summarize(model: Module, input_shape: Sequence[int]) -> Summary:
                 module._hooks = None  # calls take the short way again
         for module, training in modes.items():
             module.training = training
+    if profile is not None:
+        seconds = {row.name: row.seconds for row in profile.rows("layer")}
+        rows = [replace(row, seconds=seconds.get(row.label)) for row in rows]
     return Summary(
         rows,
         sum(p.numel() for p in parameters),
