@@ -71,12 +71,15 @@ def read(path: Path) -> list[Workload]:
             layer = KINDS[kind](batch, **args)
         except (IndexError, KeyError, TypeError, ValueError) as error:
             raise ValueError(f"{path.name}, line {number}: {line!r}: {error!r}") from None
-        found += [
-            replace(w, name=f"{path.stem} {name}: {w.name}", group=path.stem) for w in layer
-        ]
+        found += [replace(w, name=f"{path.stem} {name}: {w.name}", group=path.stem) for w in layer]
     return found
 
 
-def all_layers() -> list[Workload]:
-    """Return the workloads of all files."""
-    return [work for path in sorted(SHAPES.glob("*.txt")) for work in read(path)]
+def all_nets() -> dict[str, list[Workload]]:
+    """Return the workloads of all files by network."""
+    return {path.stem: read(path) for path in sorted(SHAPES.glob("*.txt"))}
+
+
+def plain(name: str) -> str:
+    """Return a name that can be typed."""
+    return name.translate(str.maketrans({"×": "x", "→": "-", "²": None}))

@@ -12,6 +12,7 @@ import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
+from itertools import pairwise
 
 from .io import replace_file
 
@@ -167,6 +168,30 @@ class Page:
                     f"bar_chart: group {name!r} must not be negative, got {min(values)}"
                 )
         self._blocks.append(("figure", _bar_svg(list(labels), data, title, xlabel, fmt)))
+
+    def scatter_chart(
+        self,
+        groups: Mapping[str, Sequence[tuple[str, float, float]]],
+        lines: Mapping[str, Sequence[tuple[float, float]]],
+        title: str,
+        xlabel: str,
+        ylabel: str,
+    ) -> None:
+        """Add named points ``{group: [(name, x, y)]}`` and lines on two logarithmic axes.
+
+        A point tells its name when pointed at; a line is named at its start. Raises ``ValueError``
+        if there is no point, or if a coordinate is not finite and positive.
+        """
+        points = [(x, y) for group in groups.values() for _, x, y in group]
+        corners = [corner for line in lines.values() for corner in line]
+        if not points:
+            raise ValueError("scatter_chart: groups must have at least one point, got none")
+        for value in (v for pair in points + corners for v in pair):
+            if not (math.isfinite(value) and value > 0):
+                raise ValueError(
+                    f"scatter_chart: coordinates must be finite and positive, got {value}"
+                )
+        self._blocks.append(("figure", _scatter_svg(groups, lines, title, xlabel, ylabel)))
 
     def html(self) -> str:
         """Return the whole page."""
@@ -402,6 +427,63 @@ def _runs(line: Iterable[tuple[float, float] | None]) -> list[list[tuple[float, 
         elif runs[-1]:
             runs.append([])
     return [run for run in runs if run]
+
+
+def _scatter_svg(
+    groups: Mapping[str, Sequence[tuple[str, float, float]]],
+    lines: Mapping[str, Sequence[tuple[float, float]]],
+    title: str,
+    xlabel: str,
+    ylabel: str,
+) -> str:
+    body, top = _head(title, list(groups), lines=False)
+    body.append(_text(4, top + 6, ylabel, cls="dim"))
+    top += 20
+    height = top + 240
+    bottom = height - 38
+    every = [p[1:] for group in groups.values() for p in group]
+    every += [corner for line in lines.values() for corner in line]
+    x_ticks, y_ticks = (
+        log_ticks(min(p[axis] for p in every), max(p[axis] for p in every)) for axis in (0, 1)
+    )
+    left = 14 + _CHAR * max(len(_tick_label(t)) for t in y_ticks)
+    right = _WIDTH - 14
+
+    def place(value: float, ticks: list[float], low: float, high: float) -> float:
+        return low + (high - low) * math.log(value / ticks[0]) / math.log(ticks[-1] / ticks[0])
+
+    def sx(x: float) -> float:
+        return place(x, x_ticks, left, right)
+
+    def sy(y: float) -> float:
+        return place(y, y_ticks, bottom, top)
+
+    for tick in y_ticks:
+        body.append(_line(left, sy(tick), right, sy(tick), "grid"))
+        body.append(_text(left - 6, sy(tick) + 4, _tick_label(tick), "end", "dim"))
+    for tick in x_ticks:
+        body.append(_line(sx(tick), bottom, sx(tick), bottom + 4, "axis"))
+        body.append(_text(sx(tick), bottom + 16, _tick_label(tick), "middle", "dim"))
+    body.append(_line(left, bottom, right, bottom, "axis"))
+    body.append(_text((left + right) / 2, height - 6, xlabel, "middle", "dim"))
+    names = []
+    for name, corners in lines.items():
+        for (x1, y1), (x2, y2) in pairwise(corners):
+            body.append(_line(sx(x1), sy(y1), sx(x2), sy(y2), "axis"))
+        x, y = corners[0]
+        names.append(_text(sx(x) + 4, sy(y) - 5, name, cls="dim"))
+    for i, points in enumerate(groups.values()):
+        for name, x, y in points:
+            body.append(
+                f'<circle cx="{sx(x):.1f}" cy="{sy(y):.1f}" r="3.5" fill="{_colour(i)}" '
+                f'fill-opacity="0.8"><title>{escape(name)}: {_tick_label(float(f"{y:.3g}"))}'
+                "</title></circle>"
+            )
+    described = "; ".join(
+        f"{name}: {', '.join(f'{p[0]} {p[2]:.3g}' for p in points)}"
+        for name, points in groups.items()
+    )
+    return _svg(height, title, f"{ylabel} against {xlabel}: {described}", body + names)
 
 
 def _bar_svg(

@@ -11,7 +11,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from .workloads import Array, Workload, inputs
+from .inputs import inputs
+from .workloads import Array, Workload
 
 
 class UnsupportedError(Exception):
@@ -53,6 +54,7 @@ class Library:
 
     versions: dict[str, str]
     config: dict[str, str] = {}  # noqa: RUF012 - replaced, never changed
+    uses = ""  # the instructions that it says it uses
 
     def job(self, work: Workload) -> Job:
         """Set the workload up. Raises `UnsupportedError` if the library has no way to do it."""

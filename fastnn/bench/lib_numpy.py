@@ -7,13 +7,24 @@ installed.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
+from .isa import blas_in_use, numpy_in_use
 from .job import Job, Library, UnsupportedError
-from .workloads import BACKWARD, CHECKED_STEPS, LEARNING_RATE, MOMENTUM, NETS, Array
+from .nets import NETS, NORM_EPSILON, Layer, parameters
+from .workloads import (
+    ADAM_EPSILON,
+    BACKWARD,
+    BETAS,
+    CHECKED_STEPS,
+    LEARNING_RATE,
+    MOMENTUM,
+    Array,
+)
 
 Args = dict[str, Any]
 Data = dict[str, Array]
@@ -39,14 +50,19 @@ def act_forward(fn: str, x: Array, out: Array) -> Array:
     if fn == "elu":
         np.expm1(np.minimum(x, 0, out=out), out=out)
         return np.maximum(x, out, out=out)
+    if fn == "silu":
+        return np.multiply(x, act_forward("sigmoid", x, out), out=out)
+    if fn == "softplus":
+        np.log1p(np.exp(np.negative(np.abs(x, out=out), out=out), out=out), out=out)
+        return np.add(out, np.maximum(x, 0), out=out)
     if fn == "identity":
         np.copyto(out, x)
         return out
     raise UnsupportedError(f"no activation {fn}")
 
 
-def act_backward(fn: str, y: Array, dy: Array, out: Array) -> Array:
-    """Write dy · fn'(x), from y = fn(x), to ``out``."""
+def act_backward(fn: str, x: Array, y: Array, dy: Array, out: Array) -> Array:
+    """Write dy · fn'(x), with y = fn(x), to ``out``."""
     if fn == "relu":
         return np.multiply(dy, y > 0, out=out)
     if fn == "tanh":
@@ -55,6 +71,11 @@ def act_backward(fn: str, y: Array, dy: Array, out: Array) -> Array:
         np.multiply(np.subtract(1, y, out=out), y, out=out)
     elif fn == "elu":
         np.add(np.minimum(y, 0, out=out), 1, out=out)
+    elif fn == "silu":  # σ + y (1 − σ)
+        act_forward("sigmoid", x, out)
+        out += y * (1 - out)
+    elif fn == "softplus":
+        act_forward("sigmoid", x, out)
     elif fn == "identity":
         out.fill(1)
     else:
@@ -166,6 +187,32 @@ def sgd_update(p: Array, g: Array, v: Array, lr: float) -> None:
     p -= lr * v
 
 
+def adam_update(p: Array, g: Array, m: Array, v: Array, count: int) -> None:
+    """Kingma and Ba (2015), algorithm 1, with the corrections in the step size."""
+    b1, b2 = BETAS
+    m += (1 - b1) * (g - m)
+    v += (1 - b2) * (g * g - v)
+    root = np.sqrt(v) / math.sqrt(1 - b2**count) + ADAM_EPSILON
+    p -= LEARNING_RATE / (1 - b1**count) * m / root
+
+
+def norm_forward(x: Array, g: Array, b: Array) -> tuple[Array, Array, Array]:
+    """Return batch norm's result, the normalized data, and the scale that it was divided by."""
+    axes = tuple(range(x.ndim - 1))
+    centred = x - x.mean(axis=axes)
+    root = np.sqrt(np.square(centred).mean(axis=axes) + np.float32(NORM_EPSILON))
+    centred /= root
+    return centred * g + b, centred, root
+
+
+def norm_backward(normal: Array, root: Array, g: Array, dy: Array) -> tuple[Array, Array, Array]:
+    """Return the gradients of data, scale and shift."""
+    axes = tuple(range(dy.ndim - 1))
+    dg, db = (dy * normal).sum(axis=axes), dy.sum(axis=axes)
+    count = dy.size // len(g)
+    return g / root * (dy - (normal * dg + db) / count), dg, db
+
+
 # --- the jobs -------------------------------------------------------------------------------------
 
 
@@ -178,6 +225,7 @@ class NumPy(Library):
 
     def __init__(self) -> None:
         self.versions = {"numpy": np.__version__}
+        self.uses = f"{numpy_in_use()}, {blas_in_use()}"
 
     def matmul(self, a: Args, d: Data) -> Job:
         out = np.empty((a["m"], a["n"]), np.float32)
@@ -207,7 +255,7 @@ class NumPy(Library):
         if a["direction"] != BACKWARD:
             return _plain(lambda: act_forward(a["fn"], d["x"], y), "y")
         dx = np.empty_like(y)
-        return _plain(lambda: act_backward(a["fn"], y, d["dy"], dx), "dx")
+        return _plain(lambda: act_backward(a["fn"], d["x"], y, d["dy"], dx), "dx")
 
     def max_pool(self, a: Args, d: Data) -> Job:
         if a["direction"] != BACKWARD:
@@ -235,9 +283,45 @@ class NumPy(Library):
 
         return Job(run, outputs)
 
+    def norm_relu(self, a: Args, d: Data) -> Job:
+        x, g, b = d["x"], d["g"], d["b"]
+
+        def forward() -> Array:
+            return np.maximum(norm_forward(x, g, b)[0], 0)
+
+        if a["direction"] != BACKWARD:
+            return _plain(forward, "y")
+        y, normal, root = norm_forward(x, g, b)
+
+        def backward() -> tuple[Array, Array, Array]:
+            return norm_backward(normal, root, g, d["dy"] * (y > 0))
+
+        return Job(backward, lambda: dict(zip(("dx", "dg", "db"), backward(), strict=True)))
+
+    def adam(self, a: Args, d: Data) -> Job:
+        p, count = d["p"].copy(), 0
+        m, v = np.zeros_like(p), np.zeros_like(p)
+
+        def run() -> None:
+            nonlocal count
+            count += 1
+            for i in range(len(p)):
+                adam_update(p[i], d["g"][i], m[i], v[i], count)
+
+        def outputs() -> Data:
+            for _ in range(CHECKED_STEPS):
+                run()
+            return {"update": p - d["p"]}
+
+        return Job(run, outputs)
+
     def step(self, a: Args, d: Data) -> Job:
-        layers = NETS[a["net"]].layers
-        params = {name: v.copy() for name, v in d.items() if name[0] in "wb"}
+        """Train a plain chain of layers: a check of the others, and no competitor."""
+        net = NETS[a["net"]]
+        if not all(_by_hand(layer) for layer in net.layers):
+            raise UnsupportedError("only chains without norms and strides are written by hand")
+        layers = net.layers
+        params = {name: d[name].copy() for name in parameters(net)}
         velocity = {name: np.zeros_like(v) for name, v in params.items()}
 
         def run() -> float:
@@ -245,12 +329,12 @@ class NumPy(Library):
             for layer in layers:
                 saved.append(x)
                 if layer[0] == "conv":
-                    x = conv_forward(x, params[f"w{i}"], 1, layer[3], 1) + params[f"b{i}"]
+                    x = conv_forward(x, params[f"w{i}"], 1, layer[4], 1) + params[f"b{i}"]
                 elif layer[0] == "linear":
                     x = x @ params[f"w{i}"].T + params[f"b{i}"]
                 elif layer[0] == "act":
                     x = act_forward(a["fn"], x, np.empty_like(x))
-                    saved[-1] = x
+                    saved.append(x)  # after its input
                 elif layer[0] == "pool":
                     x = pool_forward(x)
                 else:
@@ -258,19 +342,20 @@ class NumPy(Library):
                 i += layer[0] in ("conv", "linear")
             loss, softmax = loss_forward(x, d["labels"])
             g, grads = loss_backward(softmax, d["labels"]), {}
-            for layer, x in zip(reversed(layers), reversed(saved), strict=True):
+            for layer in reversed(layers):
+                x = saved.pop()
                 i -= layer[0] in ("conv", "linear")
                 if layer[0] == "conv":
                     grads[f"b{i}"] = g.sum(axis=(0, 1, 2))
                     dx, grads[f"w{i}"] = conv_backward(
-                        x, params[f"w{i}"], g, 1, layer[3], 1, need_dx=i > 0
+                        x, params[f"w{i}"], g, 1, layer[4], 1, need_dx=i > 0
                     )
                     g = g if dx is None else dx
                 elif layer[0] == "linear":
                     grads[f"b{i}"], grads[f"w{i}"] = g.sum(axis=0), g.T @ x
                     g = g @ params[f"w{i}"] if i else g
                 elif layer[0] == "act":
-                    g = act_backward(a["fn"], x, g, np.empty_like(g))
+                    g = act_backward(a["fn"], saved.pop(), x, g, np.empty_like(g))
                 elif layer[0] == "pool":
                     g = pool_backward(x, g)
                 else:
@@ -280,8 +365,14 @@ class NumPy(Library):
             return loss
 
         def outputs() -> Data:
-            losses = [run() for _ in range(CHECKED_STEPS)]
+            losses = [run() for _ in range(a["checked"])]
             updates = {f"update {name}": p - d[name] for name, p in params.items()}
             return {"losses": np.array(losses), **updates}
 
         return Job(run, outputs)
+
+
+def _by_hand(layer: Layer) -> bool:
+    if layer[0] == "conv":
+        return bool(layer[3] == layer[5] == 1 and layer[6])
+    return layer[0] in ("linear", "act", "flatten") or layer == ("pool", 2, 2)

@@ -9,8 +9,10 @@ import numpy as np
 import sklearn
 from sklearn.neural_network import MLPClassifier
 
+from .isa import blas_in_use, numpy_in_use
 from .job import Job, Library, UnsupportedError
-from .workloads import CHECKED_STEPS, LEARNING_RATE, MOMENTUM, NETS, Array
+from .nets import NETS
+from .workloads import LEARNING_RATE, MOMENTUM, Array
 
 _ACTS = {"relu": "relu", "sigmoid": "logistic", "tanh": "tanh", "identity": "identity"}
 
@@ -25,11 +27,14 @@ class SciKitLearn(Library):
 
     def __init__(self) -> None:
         self.versions = {"scikit-learn": sklearn.__version__}
+        self.uses = f"{numpy_in_use()}, {blas_in_use()}"
 
     def step(self, a: dict[str, Any], d: dict[str, Array]) -> Job:
         net = NETS[a["net"]]
         if any(layer[0] not in ("linear", "act") for layer in net.layers):
             raise UnsupportedError("only dense networks")
+        if a["fn"] not in _ACTS:
+            raise UnsupportedError(f"no activation {a['fn']}")
         hidden = [layer[1] for layer in net.layers if layer[0] == "linear"][:-1]
         model = MLPClassifier(
             hidden, activation=_ACTS[a["fn"]], solver="sgd", alpha=0.0, batch_size=a["batch"],
@@ -48,7 +53,7 @@ class SciKitLearn(Library):
             return float(model.loss_)
 
         def outputs() -> dict[str, Array]:
-            result = {"losses": np.array([run() for _ in range(CHECKED_STEPS)])}
+            result = {"losses": np.array([run() for _ in range(a["checked"])])}
             for i, (w, b) in enumerate(zip(model.coefs_, model.intercepts_, strict=True)):
                 result[f"update w{i}"] = w.T - d[f"w{i}"]
                 result[f"update b{i}"] = b - d[f"b{i}"]

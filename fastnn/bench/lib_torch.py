@@ -14,19 +14,101 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from .job import Job, Library
-from .workloads import BACKWARD, CHECKED_STEPS, LEARNING_RATE, MOMENTUM, NETS, Array, trace
+from .job import Job, Library, UnsupportedError
+from .nets import NETS, NORM_EPSILON, Layers, parameters, shape_after, statistics
+from .workloads import (
+    ADAM_EPSILON,
+    BACKWARD,
+    BETAS,
+    CHECKED_STEPS,
+    LEARNING_RATE,
+    MOMENTUM,
+    Array,
+)
 
 Args = dict[str, Any]
 Data = dict[str, Array]
 
-_ACTS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
-    "relu": torch.relu, "sigmoid": torch.sigmoid, "tanh": torch.tanh, "elu": F.elu,
-    "identity": lambda x: x,
-}  # fmt: skip
-_MODULES = {
-    "relu": torch.nn.ReLU, "sigmoid": torch.nn.Sigmoid, "identity": torch.nn.Identity,
-}  # fmt: skip
+Convert = Callable[[Array], Array]
+
+# How a kind of parameter gets from our layout to PyTorch's, and back.
+Ways = tuple[Convert, Convert]
+_SAME: Ways = (lambda a: a, lambda a: a)
+_OIHW: Ways = (lambda w: w.transpose(0, 3, 1, 2), lambda w: w.transpose(0, 2, 3, 1))
+
+
+def _flattened(shape: tuple[int, ...]) -> Ways:
+    h, w, c = shape
+    return (
+        lambda a: a.reshape(-1, h, w, c).transpose(0, 3, 1, 2).reshape(len(a), -1),
+        lambda a: a.reshape(-1, c, h, w).transpose(0, 2, 3, 1).reshape(len(a), -1),
+    )
+
+
+def _act(fn: str) -> Any:
+    if fn == "identity":
+        return lambda x: x
+    found = getattr(torch if fn in ("relu", "sigmoid", "tanh") else F, fn, None)
+    if found is None:
+        raise UnsupportedError(f"no activation {fn}")
+    return found
+
+
+class _Act(torch.nn.Module):
+    def __init__(self, fn: str) -> None:
+        super().__init__()
+        self.fn = _act(fn)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.fn(x)
+
+
+class _Mean(torch.nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.mean((2, 3))
+
+
+class _Residual(torch.nn.Module):
+    def __init__(self, body: torch.nn.Module, shortcut: torch.nn.Module, fn: str) -> None:
+        super().__init__()
+        self.body, self.shortcut, self.fn = body, shortcut, _act(fn)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.fn(self.body(x) + self.shortcut(x))
+
+
+def build(layers: Layers, fn: str, shape: tuple[int, ...]) -> tuple[torch.nn.Module, list[Ways]]:
+    """Return the layers as modules, and how each parameter is converted."""
+    model, ways, flat = torch.nn.Sequential(), [], _SAME
+    for layer in layers:
+        kind, depth = layer[0], shape[-1]
+        if kind == "conv":
+            _, out, kernel, stride, pad, groups, bias = layer
+            model.append(torch.nn.Conv2d(depth, out, kernel, stride, pad, groups=groups, bias=bias))
+            ways += [_OIHW, *[_SAME] * bias]
+        elif kind == "norm":
+            model.append(torch.nn.BatchNorm2d(depth, NORM_EPSILON))
+            ways += [_SAME, _SAME]
+        elif kind == "act":
+            model.append(_Act(fn))
+        elif kind == "pool":
+            model.append(torch.nn.MaxPool2d(layer[1], layer[2]))
+        elif kind == "mean":
+            model.append(_Mean())
+        elif kind == "flatten":
+            model.append(torch.nn.Flatten())
+            flat = _flattened(shape)  # the next linear layer sees channels first
+        elif kind == "linear":
+            model.append(torch.nn.Linear(depth, layer[1]))
+            ways += [flat, _SAME]
+            flat = _SAME
+        else:
+            body, inner = build(layer[1], fn, shape)
+            shortcut, outer = build(layer[2], fn, shape)
+            model.append(_Residual(body, shortcut, fn))
+            ways += inner + outer
+        shape = shape_after(layer, shape)
+    return model, ways
 
 
 def open_library(threads: int, tuned: bool = False, compiled: bool = False) -> Library:
@@ -41,6 +123,7 @@ class Torch(Library):
     def __init__(self, tuned: bool, compiled: bool) -> None:
         self.tuned, self.compiled = tuned, compiled
         self.versions = {"torch": torch.__version__}
+        self.uses = f"ATen {torch.backends.cpu.get_cpu_capability()}"
 
     def _image(self, a: Array) -> torch.Tensor:
         """Convert from channels last; in memory it is only so when tuned."""
@@ -69,7 +152,7 @@ class Torch(Library):
         return _backward(forward, leaves, dy, _to_nhwc)
 
     def activation(self, a: Args, d: Data) -> Job:
-        x, dy, fn = torch.from_numpy(d["x"]), torch.from_numpy(d["dy"]), _ACTS[a["fn"]]
+        x, dy, fn = torch.from_numpy(d["x"]), torch.from_numpy(d["dy"]), _act(a["fn"])
         if a["direction"] != BACKWARD:
             return _plain(lambda: fn(x), "y")
         return _backward(lambda: fn(x), {"dx": x}, dy)
@@ -90,57 +173,57 @@ class Torch(Library):
             return _plain(lambda: F.cross_entropy(x, labels), "loss")
         return _backward(lambda: F.cross_entropy(x, labels), {"dx": x}, torch.ones(()))
 
-    def _optimizer(self, params: Any) -> torch.optim.Optimizer:
+    def norm_relu(self, a: Args, d: Data) -> Job:
+        x, dy = self._image(d["x"]), self._image(d["dy"])
+        g, b = torch.from_numpy(d["g"]), torch.from_numpy(d["b"])
+        mean, var = torch.zeros_like(g), torch.ones_like(g)
+
+        def forward() -> torch.Tensor:
+            return F.relu(F.batch_norm(x, mean, var, g, b, training=True, eps=NORM_EPSILON))
+
+        if a["direction"] == BACKWARD:
+            return _backward(forward, {"dx": x, "dg": g, "db": b}, dy, _to_nhwc)
+        return Job(forward, lambda: {"y": _to_nhwc(forward())})
+
+    def _sgd(self, params: Any) -> torch.optim.Optimizer:
         return torch.optim.SGD(params, lr=LEARNING_RATE, momentum=MOMENTUM, fused=self.tuned)
 
     def sgd(self, a: Args, d: Data) -> Job:
-        params = [torch.nn.Parameter(torch.tensor(row)) for row in d["p"]]
-        for p, g in zip(params, d["g"], strict=True):
-            p.grad = torch.from_numpy(g)
-        optimizer = self._optimizer(params)
+        return _optimizer(d, self._sgd)
 
-        def outputs() -> Data:
-            for _ in range(CHECKED_STEPS):
-                optimizer.step()
-            return {"update": np.stack([p.detach().numpy() for p in params]) - d["p"]}
+    def adam(self, a: Args, d: Data) -> Job:
+        return _optimizer(
+            d,
+            lambda p: torch.optim.Adam(
+                p, lr=LEARNING_RATE, betas=BETAS, eps=ADAM_EPSILON, fused=self.tuned
+            ),
+        )
 
-        return Job(optimizer.step, outputs)
+    def _model(self, a: Args, d: Data) -> tuple[torch.nn.Module, dict[str, Convert], torch.Tensor]:
+        """Return the network, how its parameters are converted back, and its input."""
+        net = NETS[a["net"]]
+        model, ways = build(net.layers, a["fn"], net.input_shape)
+        names = list(parameters(net))
+        with torch.no_grad():
+            for p, name, (there, _) in zip(model.parameters(), names, ways, strict=True):
+                p.copy_(torch.from_numpy(np.ascontiguousarray(there(d[name]))))
+            running = [b for b in model.buffers() if b.ndim]
+            for b, name in zip(running, statistics(net), strict=True):
+                if name in d:
+                    b.copy_(torch.from_numpy(d[name]))
+        if d["x"].ndim == 2:
+            x = torch.from_numpy(d["x"])
+        else:
+            x = self._image(d["x"])
+            if self.tuned:
+                model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return model, {name: back for name, (_, back) in zip(names, ways, strict=True)}, x
 
     def step(self, a: Args, d: Data) -> Job:
-        net, model, flat = NETS[a["net"]], torch.nn.Sequential(), None
-        # How each parameter gets from our layout to PyTorch's, and back.
-        there: list[Callable[[Array], Array]] = []
-        back: list[Callable[[Array], Array]] = []
-        for layer, before, _ in trace(net):
-            if layer[0] == "conv":
-                model.append(torch.nn.Conv2d(before[-1], layer[1], layer[2], padding=layer[3]))
-                there += [lambda w: w.transpose(0, 3, 1, 2), _same]
-                back += [lambda w: w.transpose(0, 2, 3, 1), _same]
-            elif layer[0] == "pool":
-                model.append(torch.nn.MaxPool2d(layer[1]))
-            elif layer[0] == "act":
-                model.append(_MODULES[a["fn"]]())
-            elif layer[0] == "flatten":
-                model.append(torch.nn.Flatten())
-                flat = before
-            else:
-                model.append(torch.nn.Linear(before[0], layer[1]))
-                there += [_same if flat is None else _flat_to_nchw(flat), _same]
-                back += [_same if flat is None else _flat_to_nhwc(flat), _same]
-                flat = None
-        names = [f"{kind}{i}" for i in range(len(there) // 2) for kind in "wb"]
+        model, back, x = self._model(a, d)
         params = list(model.parameters())
-        with torch.no_grad():
-            for p, name, convert in zip(params, names, there, strict=True):
-                p.copy_(torch.from_numpy(np.ascontiguousarray(convert(d[name]))))
-        images = d["x"].ndim == 4
-        x = self._image(d["x"]) if images else torch.from_numpy(d["x"])
-        if self.tuned and images:
-            for p in params:
-                if p.ndim == 4:
-                    p.data = p.data.contiguous(memory_format=torch.channels_last)
         labels = torch.from_numpy(d["labels"])
-        optimizer = self._optimizer(params)
+        optimizer = self._sgd(params)
 
         def loss_of(x: torch.Tensor) -> torch.Tensor:
             return F.cross_entropy(model(x), labels)
@@ -155,32 +238,43 @@ class Torch(Library):
             return loss
 
         def outputs() -> Data:
-            losses = [float(run().detach()) for _ in range(CHECKED_STEPS)]
+            losses = [float(run().detach()) for _ in range(a["checked"])]
             updates = {
                 f"update {name}": convert(p.detach().numpy()) - d[name]
-                for p, name, convert in zip(params, names, back, strict=True)
+                for p, (name, convert) in zip(params, back.items(), strict=True)
             }
             return {"losses": np.array(losses), **updates}
 
         return Job(run, outputs)
 
+    def infer(self, a: Args, d: Data) -> Job:
+        model, _, x = self._model(a, d)
+        model.eval()
 
-def _same(a: Array) -> Array:
-    return a
+        def run() -> Any:
+            with torch.inference_mode():
+                return model(x)
+
+        return _plain(run, "logits")
 
 
-def _flat_to_nchw(shape: tuple[int, ...]) -> Callable[[Array], Array]:
-    return lambda w: w.reshape(-1, *shape).transpose(0, 3, 1, 2).reshape(len(w), -1)
+def _optimizer(d: Data, make: Callable[[Any], torch.optim.Optimizer]) -> Job:
+    params = [torch.nn.Parameter(torch.tensor(row)) for row in d["p"]]
+    for p, g in zip(params, d["g"], strict=True):
+        p.grad = torch.from_numpy(g)
+    optimizer = make(params)
 
+    def outputs() -> Data:
+        for _ in range(CHECKED_STEPS):
+            optimizer.step()
+        return {"update": np.stack([p.detach().numpy() for p in params]) - d["p"]}
 
-def _flat_to_nhwc(shape: tuple[int, ...]) -> Callable[[Array], Array]:
-    h, w, c = shape
-    return lambda a: a.reshape(-1, c, h, w).transpose(0, 2, 3, 1).reshape(len(a), -1)
+    return Job(optimizer.step, outputs)
 
 
 def _to_nhwc(t: torch.Tensor) -> Array:
-    result: Array = t.detach().permute(0, 2, 3, 1).numpy()
-    return result
+    image: Array = (t.permute(0, 2, 3, 1) if t.ndim == 4 else t).detach().numpy()
+    return image
 
 
 def _plain(run: Callable[[], torch.Tensor], name: str) -> Job:

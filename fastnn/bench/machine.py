@@ -1,23 +1,15 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The machine that a run was made on: what it is and how fast memory is copied."""
+"""The machine that a run was made on."""
 
 from __future__ import annotations
 
 import datetime
 import os
 import platform
-import statistics
 import subprocess
-import time
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import numpy as np
-
 from fastnn.config import usable_cores
-
-from .workloads import IN_MEMORY
 
 
 def cpu_model() -> str:
@@ -63,28 +55,3 @@ def describe(threads: int) -> dict[str, str | int | None]:
         "load at start": f"{os.getloadavg()[0]:.1f}",
         "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
     }
-
-
-def copy_bandwidth(threads: int, rounds: int = 9) -> dict[str, float]:
-    """Return bytes read and written per second by vector passes over 4 M floats.
-
-    ``copy`` is y = x out of place, ``in place`` is x = −x; each thread does its part (NumPy
-    drops the interpreter's lock), and the median of the rounds counts.
-    """
-    x, y = np.ones(IN_MEMORY, np.float32), np.zeros(IN_MEMORY, np.float32)
-    parts = list(zip(np.array_split(x, threads), np.array_split(y, threads), strict=True))
-
-    with ThreadPoolExecutor(threads) as pool:
-
-        def rate(work: Callable[[int], object]) -> float:
-            times = []
-            for _ in range(rounds + 2):
-                start = time.perf_counter()
-                list(pool.map(work, range(threads)))
-                times.append(time.perf_counter() - start)
-            return 2 * x.nbytes / statistics.median(times[2:])
-
-        return {
-            "copy": rate(lambda i: np.copyto(parts[i][1], parts[i][0])),
-            "in place": rate(lambda i: np.negative(parts[i][0], out=parts[i][0])),
-        }

@@ -1,52 +1,82 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Show and save a run: as a table in the terminal, as JSON, Markdown and HTML."""
+"""What a run found, saved and loaded as JSON, and its tables for terminal and Markdown."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
-from fastnn.report import Page
-
-from .contest import OURS, Row
-from .workloads import IN_CACHE
+from .contest import Row, Timing
+from .figures import Figure
+from .nets import NETS
+from .process import OURS
+from .suites import ACTIVATIONS, SIGMOID_LOSS
+from .workloads import BACKWARD, BEST, COPY, FORWARD, IN_CACHE, IN_MEMORY, Workload
 
 BUSY = "the machine was busy with other work, so the figures mean little: repeat on a quiet one"
+GROUPS = ("networks", "shares", "costs", "layers")
 
 Table = tuple[list[str], list[list[str]]]
 
 HOW = (
     "Ratios are the best peer's time over fastnn's: above 1, fastnn is faster. Each library runs "
     "in its own process, one at a time, by turns, with equal threads and the same data; outputs "
-    "were compared before anything was timed. Times are medians of {rounds} rounds, ± half the "
-    "interquartile range. Backward kernels are timed through the autograd API after an untimed "
-    "forward pass (fastnn, PyTorch), as a compiled vector-Jacobian product (JAX) or as array "
-    "expressions (NumPy). Marked *: NumPy's training steps are written out by hand, without "
-    "autograd; they are a check and no competitor. GFLOP/s count a direct algorithm's "
-    "operations, GB/s what must be read and written once."
+    "were compared before anything was timed. Times are medians of {rounds} rounds (5 for a peer "
+    "far behind), ± half the interquartile range. Backward kernels are timed through the autograd "
+    "API after an untimed forward pass (fastnn, PyTorch), as a compiled vector-Jacobian product "
+    "(JAX) or as array expressions (NumPy). Marked *: NumPy's training steps are written out by "
+    "hand, without autograd; they are a check and no competitor. The copy is a yardstick: as many "
+    "arrays moved by plain vector loops. GFLOP/s count a direct algorithm's operations, so that "
+    "Winograd's may exceed the peak; GB/s what must be read and written once."
 )
 
 
 @dataclass
 class Run:
-    """All that a run found."""
+    """All that a run found. Groups hold rows that were timed against each other."""
 
     info: dict[str, Any]
     rows: list[Row] = field(default_factory=list)
-    question: list[Row] = field(default_factory=list)  # whole steps with relu, sigmoid, identity
+    networks: list[list[Row]] = field(default_factory=list)
+    shares: list[list[Row]] = field(default_factory=list)
+    costs: list[list[Row]] = field(default_factory=list)
+    layers: list[list[Row]] = field(default_factory=list)
+    figures: list[Figure] = field(default_factory=list)
     absent: dict[str, str] = field(default_factory=dict)
     broken: dict[str, str] = field(default_factory=dict)
+    skipped: list[str] = field(default_factory=list)  # no time was left for them
+
+    def all_rows(self) -> Iterator[Row]:
+        yield from self.rows
+        for name in GROUPS:
+            for group in getattr(self, name):
+                yield from group
 
     @property
     def failures(self) -> list[Row]:
-        return [row for row in self.rows + self.question if row.failure]
+        return [row for row in self.all_rows() if row.failure]
 
     @property
     def peers(self) -> list[str]:
-        """Names of the peers that were timed, in order of appearance."""
+        """Names of those timed beside ours, in order of appearance."""
         names = [name for row in self.rows for name in row.timings if name != OURS.name]
         return list(dict.fromkeys(names))
+
+    @property
+    def peak(self) -> float:
+        """FMA flops per second in registers, or 0."""
+        return float(self.info.get("FMA peak, GFLOP/s") or 0) * 1e9
+
+    def bandwidth(self, where: str) -> float:
+        """Bytes per second of a copy in "memory" or "cache", or 0."""
+        return float(self.info.get(f"{where} copy, GB/s") or 0) * 1e9
+
+
+def median(row: Row) -> float | None:
+    """Return the seconds of ours, if they were measured."""
+    return row.timings[row.ours].median if row.ours in row.timings else None
 
 
 # --- tables ---------------------------------------------------------------------------------------
@@ -59,90 +89,212 @@ def milliseconds(seconds: float) -> str:
     return f"{value:.{digits}f}"
 
 
-def row_cells(row: Row, peers: list[str]) -> list[str]:
-    """Return a row's cells: name, ours, speed, each peer, ratio, target, verdict."""
-    ours = row.timings.get(OURS.name)
-    cells = [row.work.name]
-    if ours is None:
-        cells += ["–", "–"]
-    else:
-        speed, unit = row.work.rate(ours.median)
-        cells += [f"{milliseconds(ours.median)} ±{ours.spread:.0%}", f"{speed:.3g} {unit}"]
-    for name in peers:
-        timing = row.timings.get(name)
-        mark = "*" if name in row.no_peers else ""
-        cells.append(f"{milliseconds(timing.median)} ±{timing.spread:.0%}{mark}" if timing else "–")
-    cells.append("–" if row.ratio is None else f"{row.ratio:.2f}× {row.best_peer}")
-    cells.append("–" if row.work.target is None else f"≥ {row.work.target:g}")
-    cells.append(row.verdict)
-    return cells
+def share_of_peak(row: Row, run: Run) -> str:
+    """Return how much of the peak (or of the copy's bandwidth) ours reaches."""
+    seconds = median(row)
+    if seconds is None:
+        return "–"
+    if row.work.flops:
+        return f"{row.work.flops / seconds / run.peak:.0%}" if run.peak else "–"
+    ratio = row.against(COPY)
+    return f"{ratio:.0%} of copy" if ratio else "–"
 
 
-def one_line(row: Row) -> str:
-    """Return a row's result for the progress display."""
-    if row.failure:
-        return f"{row.work.name}: FAILED: {row.failure}"
-    ours = f"{row.work.name}: {milliseconds(row.timings[OURS.name].median)} ms"
-    if row.ratio is None:
-        return ours
-    return f"{ours}, {row.ratio:.2f}× {row.best_peer} {row.verdict}".rstrip()
+def goal(targets: dict[str, float]) -> str:
+    """Return targets as text: "≥ 1.7, ≥ 2.3 PyTorch"."""
+    parts = (f"≥ {v:g}" + ("" if k == BEST else f" {k}") for k, v in targets.items())
+    return ", ".join(parts) or "–"
 
 
-def headers(peers: list[str]) -> list[str]:
-    return ["workload", "fastnn, ms", "speed", *(f"{p}, ms" for p in peers),
-            "best peer / ours", "target", ""]  # fmt: skip
+def reached(row: Row) -> str:
+    """Return the ratios against the best peer and against all that have targets."""
+    best = row.ratio
+    parts = [] if best is None else [f"{best:.2f}× {row.best_peer}"]
+    for name in dict.fromkeys([*row.work.targets, *row.work.foundation]):
+        ratio = row.against(name)
+        if name not in (BEST, row.best_peer) and ratio is not None:
+            parts.append(f"{ratio:.2f}× {name}")
+    return ", ".join(parts) or "–"
 
 
-def cost_table(run: Run) -> Table:
-    """ReLU against sigmoid, element by element."""
-    head = ["function", "where", "pass", "ns per element", "GB/s", "sigmoid / relu"]
-    body, base = [], {}
-    for row in run.rows:
-        a = row.work.args
-        if row.work.kind != "activation" or a["fn"] not in ("relu", "sigmoid"):
-            continue
-        if OURS.name not in row.timings:
-            continue
-        seconds = row.timings[OURS.name].median
-        key = (a["size"], a["direction"])
-        ratio = ""
-        if a["fn"] == "relu":
-            base[key] = seconds
-        elif key in base:
-            ratio = f"{seconds / base[key]:.2f}×"
-        where = "in cache" if a["size"] == IN_CACHE else "in memory"
+def _timing(row: Row, name: str) -> str:
+    timing = row.timings.get(name)
+    mark = "*" if name in row.no_peers and name not in (row.ours, COPY) else ""
+    return f"{milliseconds(timing.median)} ±{timing.spread:.0%}{mark}" if timing else "–"
+
+
+def _speed(row: Row) -> str:
+    seconds = median(row)
+    if seconds is None:
+        return "–"
+    speed, unit = row.work.rate(seconds)
+    return f"{speed:.3g} {unit}"
+
+
+def rows_table(run: Run, kinds: tuple[str, ...], wide: bool) -> Table:
+    """Rows of these kinds (none: all others); ``wide`` has a column for each peer."""
+    every = ("step", "infer")
+    rows = [r for r in run.rows if (r.work.kind in kinds if kinds else r.work.kind not in every)]
+    peers = [p for p in run.peers if any(p in r.timings for r in rows)] if wide else []
+    head = [
+        "workload", "fastnn, ms", "speed", "of peak", *(f"{p}, ms" for p in peers),
+        "best peer / ours", "foundation", "target", "",
+    ]  # fmt: skip
+    body = []
+    for r in rows:
+        first = r.work.foundation and f"{goal(r.work.foundation)} {r.judge(r.work.foundation)}"
         body.append([
-            a["fn"], f"{where} ({a['size'] >> 10} K floats)", a["direction"],
-            f"{seconds / a['size'] * 1e9:.3f}", f"{row.work.rate(seconds)[0]:.1f}", ratio,
+            r.work.name, _timing(r, OURS.name), _speed(r), share_of_peak(r, run),
+            *(_timing(r, p) for p in peers), reached(r), (first or "–").strip(),
+            goal(r.work.targets), r.verdict,
         ])  # fmt: skip
     return head, body
 
 
-def share_table(run: Run) -> Table:
-    """ReLU against sigmoid in a whole training step."""
-    head = ["step", "ms", "against relu", "share of the activations"]
-    medians = {
-        row.work.args["fn"]: row.timings[OURS.name].median
-        for row in run.question
-        if OURS.name in row.timings
-    }
+def one_line(row: Row) -> str:
+    """Return a row's result for the progress display."""
+    if row.failure or row.unsupported:
+        return f"{row.work.name}: {row.verdict}: {row.failure or row.unsupported}"
+    ours = f"{row.work.name}: {milliseconds(median(row) or 0.0)} ms"
+    return ours if row.ratio is None else f"{ours}, {reached(row)} {row.verdict}".rstrip()
+
+
+COST_PLACES = {
+    f"{direction}, {where}": (size, direction)
+    for where, size in (("in cache", IN_CACHE), ("in memory", IN_MEMORY))
+    for direction in (FORWARD, BACKWARD)
+}
+
+
+def costs(run: Run) -> dict[str, dict[str, float]]:
+    """Return nanoseconds per element by place (a key of `COST_PLACES`) and function."""
+    found: dict[str, dict[str, float]] = {}
+    for place, key in COST_PLACES.items():
+        for group in run.costs:
+            for row in group:
+                a, seconds = row.work.args, median(row)
+                if (a["size"], a["direction"]) == key and seconds is not None:
+                    found.setdefault(place, {})[a["fn"]] = seconds / a["size"] * 1e9
+    return found
+
+
+def steps_by_function(run: Run) -> dict[str, float]:
+    """Return seconds of the training step with each activation in it."""
+    rows = [row for group in run.shares for row in group]
+    return {r.work.args["fn"]: t for r in rows if (t := median(r)) is not None}
+
+
+def cost_table(run: Run) -> Table:
+    """What each activation costs: an element, and of a network's training step."""
+    found, steps = costs(run), steps_by_function(run)
+    known = {fn for place in found.values() for fn in place} | set(steps) - {"identity"}
+    net = next((NETS[g[0].work.args["net"]].title for g in run.shares if g), "")
+    head = ["function", *(f"{place}, ns" for place in found)]
+    head += [f"{net} step, ms", "against relu", "its share"] if steps else []
     body = []
-    for row in run.question:
-        fn = row.work.args["fn"]
-        if fn in medians:
-            plain = medians.get("identity")
-            share = "–" if plain is None else f"{max(0.0, 1 - plain / medians[fn]):.1%}"
-            against = f"{medians[fn] / medians['relu'] - 1:+.1%}" if "relu" in medians else "–"
-            spread = row.timings[OURS.name].spread
-            body.append(
-                [row.work.name, f"{milliseconds(medians[fn])} ±{spread:.0%}", against, share]
-            )
+    for fn in (fn for fn in ACTIVATIONS if fn in known):
+        cells = [fn, *(f"{p[fn]:.3f}" if fn in p else "–" for p in found.values())]
+        if steps:
+            t, relu, plain = steps.get(fn), steps.get("relu"), steps.get("identity")
+            cells.append(milliseconds(t) if t else "–")
+            cells.append(f"{t / relu - 1:+.1%}" if t and relu else "–")
+            cells.append(f"{max(0.0, 1 - plain / t):.1%}" if t and plain else "–")
+        body.append(cells)
     return head, body
+
+
+def lecture_answer(run: Run) -> str:
+    """Say in a sentence what exp costs: sigmoid's time beyond that of ReLU, which has none."""
+    parts = [
+        f"{p['sigmoid'] - p['relu']:+.3f} ns an element {place} ({p['sigmoid'] / p['relu']:.2f}×)"
+        for place, p in costs(run).items()
+        if "sigmoid" in p and "relu" in p
+    ]
+    steps = steps_by_function(run)
+    if parts and {"relu", "sigmoid", "identity"} <= set(steps):
+        relu, sigmoid, plain = (steps[fn] for fn in ("relu", "sigmoid", "identity"))
+        parts.append(
+            f"and {sigmoid / relu - 1:+.1%} of a convolutional network's training step, of which "
+            f"activations are {max(0.0, 1 - plain / relu):.1%} with ReLU and "
+            f"{max(0.0, 1 - plain / sigmoid):.1%} with sigmoid"
+        )
+    return "What exp costs, as sigmoid against ReLU: " + "; ".join(parts) + "." if parts else ""
+
+
+def network_losses(run: Run) -> dict[str, tuple[float, float]]:
+    """Return seconds of each network's training step with ReLU and with sigmoid."""
+    found = {}
+    for group in run.networks:
+        times = {row.work.args["fn"]: median(row) for row in group}
+        relu, sigmoid = times.get("relu"), times.get("sigmoid")
+        if relu is not None and sigmoid is not None:
+            found[group[0].work.name] = (relu, sigmoid)
+    return found
+
+
+def network_table(run: Run) -> Table:
+    """ReLU against sigmoid, network by network."""
+    body = []
+    for name, (relu, sigmoid) in network_losses(run).items():
+        loss = sigmoid / relu - 1
+        verdict = "ok" if loss <= SIGMOID_LOSS else "short"
+        times = [milliseconds(relu), milliseconds(sigmoid), f"{loss:+.1%}"]
+        body.append([name, *times, f"≤ {SIGMOID_LOSS:.0%}", verdict])
+    return ["network", "relu, ms", "sigmoid, ms", "loss", "target", ""], body
+
+
+def layer_times(run: Run) -> list[tuple[str, float, float, float]]:
+    """Return name, and seconds forward and backward of each layer, ReLU and sigmoid after it."""
+    found = []
+    for group in run.layers:
+        times: dict[str, float] = {}
+        for row in group:
+            key = row.work.args.get("fn", "layer")
+            times[key] = times.get(key, 0.0) + (median(row) or 0.0)
+        if all(times.get(key) for key in ("layer", "relu", "sigmoid")):
+            name = group[0].work.name.removesuffix(f", {FORWARD}")
+            found.append((name, times["layer"], times["relu"], times["sigmoid"]))
+    return found
+
+
+def layer_table(run: Run) -> Table:
+    """ReLU against sigmoid, layer by layer."""
+    body = [
+        [name, *(milliseconds(t) for t in (layer, relu, sigmoid)),
+         f"{relu / (layer + relu):.1%}", f"{sigmoid / (layer + sigmoid):.1%}"]
+        for name, layer, relu, sigmoid in layer_times(run)
+    ]  # fmt: skip
+    head = ["layer", "layer, ms", "relu, ms", "sigmoid, ms", "share of relu", "share of sigmoid"]
+    return head, body
+
+
+def figure_table(run: Run) -> Table:
+    """Single figures."""
+    body = []
+    for f in run.figures:
+        value = "–" if f.value is None else f"{f.value:.3g} {f.unit}".strip()
+        target = "–" if f.target is None else f"{'≤' if f.at_most else '≥'} {f.target:g}"
+        body.append([f.name, value, target, f.verdict, f.note])
+    return ["figure", "value", "target", "", "note"], body
 
 
 def info_table(run: Run) -> Table:
     """What was measured on what."""
     return ["", ""], [[str(k), str(v)] for k, v in run.info.items() if v is not None]
+
+
+def sections(run: Run, wide: bool = True) -> list[tuple[str, Table]]:
+    """Return the titled tables that have rows."""
+    tables = [
+        ("What an activation costs", cost_table(run)),
+        ("ReLU against sigmoid: training steps", network_table(run)),
+        ("ReLU against sigmoid: layers, forward and backward", layer_table(run)),
+        ("Training steps", rows_table(run, ("step",), wide)),
+        ("Inference", rows_table(run, ("infer",), wide)),
+        ("Kernels", rows_table(run, (), wide)),
+        ("Other figures", figure_table(run)),
+    ]
+    return [(title, table) for title, table in tables if table[1]]
 
 
 def busy(run: Run) -> bool:
@@ -154,9 +306,20 @@ def remarks(run: Run) -> list[str]:
     """Say what is missing, broken or wrong."""
     lines = [BUSY] if busy(run) else []
     lines += [f"FAILED {row.work.name}: {row.failure}" for row in run.failures]
-    lines += [f"{row.work.name}: left out {note}" for row in run.rows for note in row.notes]
+    missing: dict[str, list[str]] = {}
+    for row in run.all_rows():
+        if row.unsupported:
+            missing.setdefault(row.unsupported, []).append(row.work.name)
+    lines += [f"{why}: {', '.join(dict.fromkeys(names))}" for why, names in missing.items()]
+    lines += [f"{row.work.name}: {note}" for row in run.all_rows() for note in row.notes]
     lines += [f"broken, left out: {name}: {why}" for name, why in run.broken.items()]
     lines += [f"not installed, skipped: {name} ({why})" for name, why in run.absent.items()]
+    if run.skipped:
+        lines.append(f"no time was left for: {', '.join(run.skipped)}")
+    short = [row.work.name for row in run.rows if row.verdict == "short"]
+    if short:
+        judged = sum(row.verdict in ("ok", "short") for row in run.rows)
+        lines.append(f"short of their targets: {len(short)} of {judged} rows: {', '.join(short)}")
     return lines
 
 
@@ -175,36 +338,6 @@ def text_table(table: Table) -> str:
     return "\n".join(lines)
 
 
-def as_json(run: Run) -> str:
-    """Return everything, times in seconds."""
-
-    def row(r: Row) -> dict[str, Any]:
-        return {
-            **r.work.as_json(),
-            "times": {
-                name: {"median": t.median, "spread": t.spread, "rounds": list(t.rounds)}
-                for name, t in r.timings.items()
-            },
-            "best_peer": r.best_peer,
-            "ratio": r.ratio,
-            "verdict": r.verdict,
-            "failure": r.failure,
-            "notes": r.notes,
-        }
-
-    return json.dumps(
-        {
-            "info": run.info,
-            "rows": [row(r) for r in run.rows],
-            "question": [row(r) for r in run.question],
-            "absent": run.absent,
-            "broken": run.broken,
-        },
-        indent=1,
-        ensure_ascii=False,
-    )
-
-
 def as_markdown(run: Run, command: str) -> str:
     """Return a fragment for the documentation."""
 
@@ -216,6 +349,7 @@ def as_markdown(run: Run, command: str) -> str:
 
     parts = [f"Made by `{command}`.", HOW.format(rounds=run.info["rounds"]).replace("*", "\\*")]
     parts.append("\n".join(f"- {k}: {v}" for k, v in info_table(run)[1]))
+    parts += [lecture_answer(run)] if lecture_answer(run) else []
     for title, body in sections(run):
         parts += [f"## {title}", table(body)]
     if remarks(run):
@@ -223,58 +357,52 @@ def as_markdown(run: Run, command: str) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def sections(run: Run) -> list[tuple[str, Table]]:
-    """Return the titled tables that have rows."""
-    tables = [
-        ("ReLU against sigmoid: the function", cost_table(run)),
-        ("ReLU against sigmoid: a training step", share_table(run)),
-        ("Training steps", _rows_table(run, steps=True)),
-        ("Kernels", _rows_table(run, steps=False)),
-    ]
-    return [(title, table) for title, table in tables if table[1]]
+def as_json(run: Run) -> str:
+    """Return everything, times in seconds."""
+
+    def row(r: Row) -> dict[str, Any]:
+        times = {
+            name: {"median": t.median, "spread": t.spread, "rounds": list(t.rounds)}
+            for name, t in r.timings.items()
+        }
+        return {
+            **r.work.as_json(), "times": times, "best_peer": r.best_peer, "ratio": r.ratio,
+            "verdict": r.verdict, "failure": r.failure, "unsupported": r.unsupported,
+            "notes": r.notes, "no_peers": sorted(r.no_peers),
+        }  # fmt: skip
+
+    groups = {name: [[row(r) for r in g] for g in getattr(run, name)] for name in GROUPS}
+    figures = [{**asdict(f), "verdict": f.verdict} for f in run.figures]
+    rest = {"absent": run.absent, "broken": run.broken, "skipped": run.skipped}
+    whole = {
+        "info": run.info, "rows": [row(r) for r in run.rows], **groups, "figures": figures, **rest
+    }  # fmt: skip
+    return json.dumps(whole, indent=1, ensure_ascii=False, allow_nan=False)
 
 
-def _rows_table(run: Run, steps: bool) -> Table:
-    rows = [r for r in run.rows if (r.work.kind == "step") == steps]
-    peers = [p for p in run.peers if any(p in r.timings for r in rows)]
-    return headers(peers), [row_cells(r, peers) for r in rows]
+def from_json(text: str) -> Run:
+    """Return the run that `as_json` saved. Raises ``ValueError`` if it is none."""
 
+    def known(kind: Any, values: dict[str, Any]) -> dict[str, Any]:
+        return {k: v for k, v in values.items() if k in {f.name for f in fields(kind)}}
 
-def as_html(run: Run, command: str) -> str:
-    """Return a self-contained page with tables and charts."""
-    page = Page("fastnn bench")
-    page.text(f"Made by: {command}")
-    page.text(HOW.format(rounds=run.info["rounds"]))
-    for line in remarks(run):
-        page.text(line)
-    _cost_chart(run, page)
-    for group in dict.fromkeys(r.work.group for r in run.rows):
-        timed = [r for r in run.rows if r.work.group == group and r.ratio is not None]
-        if not timed:
-            continue
-        page.bar_chart(
-            [f"{r.work.name} ({r.best_peer})" for r in timed],
-            {"best peer / fastnn": [r.ratio or 0.0 for r in timed],
-             "target": [r.work.target if r.work.target else float("nan") for r in timed]},
-            f"Against the best peer: {group}", "time of the best peer / time of fastnn", "{:.2f}",
+    def row(saved: dict[str, Any]) -> Row:
+        timings = {name: Timing(tuple(t["rounds"])) for name, t in saved["times"].items()}
+        return Row(
+            Workload(**known(Workload, saved)), timings, saved["failure"], saved["unsupported"],
+            list(saved["notes"]), set(saved["no_peers"]),
         )  # fmt: skip
-    for title, (head, body) in sections(run):
-        page.heading(title)
-        page.table(head, body)
-    page.heading("Machine")
-    page.table(*info_table(run))
-    return page.html()
 
-
-def _cost_chart(run: Run, page: Page) -> None:
-    rows: dict[str, dict[str, float]] = {"relu": {}, "sigmoid": {}}
-    for row in run.rows:
-        a = row.work.args
-        if row.work.kind == "activation" and a["fn"] in rows and OURS.name in row.timings:
-            where = "in cache" if a["size"] == IN_CACHE else "in memory"
-            seconds = row.timings[OURS.name].median
-            rows[a["fn"]][f"{a['direction']}, {where}"] = seconds / a["size"] * 1e9
-    labels = list(dict.fromkeys(label for costs in rows.values() for label in costs))
-    if labels:
-        groups = {fn: [c.get(label, float("nan")) for label in labels] for fn, c in rows.items()}
-        page.bar_chart(labels, groups, "What an activation costs", "ns per element", "{:.3f}")
+    try:
+        saved = json.loads(text)
+        run = Run(
+            saved["info"], [row(r) for r in saved["rows"]], absent=saved["absent"],
+            broken=saved["broken"], skipped=saved["skipped"],
+            figures=[Figure(**known(Figure, f)) for f in saved["figures"]],
+        )  # fmt: skip
+        for name in GROUPS:
+            setattr(run, name, [[row(r) for r in group] for group in saved[name]])
+        return run
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        problem = f"{type(error).__name__}: {error}"
+        raise ValueError(f"not a file that fastnn bench saved ({problem})") from None

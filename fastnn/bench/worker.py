@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The process in which one library runs: one JSON request a line in, one JSON reply a line out.
 
-Requests: ``setup`` (a workload), ``check`` (save the outputs as .npz), ``warm`` (run for some
-time, report the time of a call), ``time`` (one round of calls), ``peak``.
+Requests: ``setup`` (a workload in a slot; slot 0 empties the others), ``check`` (save the outputs
+as .npz), ``warm`` (run for some time, report the time of a call), ``time`` (one round of calls),
+``usage`` (page faults of some calls, and the largest resident set so far), ``peak``, ``bandwidth``.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import ctypes
 import importlib
 import json
 import os
+import resource
 import signal
 import sys
 import time
@@ -50,38 +52,55 @@ def warm(job: Job, seconds: float) -> float:
     return best
 
 
+def usage(job: Job, calls: int) -> Reply:
+    """Return the page faults that a call causes, and the process's largest resident set, bytes."""
+    before = resource.getrusage(resource.RUSAGE_SELF)
+    for _ in range(calls):
+        job.seconds_per_call(1)
+    after = resource.getrusage(resource.RUSAGE_SELF)
+    faults = after.ru_minflt + after.ru_majflt - before.ru_minflt - before.ru_majflt
+    unit = 1 if sys.platform == "darwin" else 1024
+    return {"faults": faults / calls, "resident": after.ru_maxrss * unit}
+
+
 class Server:
-    """Answers requests with one library and at most one job."""
+    """Answers requests with one library and a job in each slot."""
 
     def __init__(self, library: Library) -> None:
         self.library = library
-        self.job: Job | None = None
+        self.jobs: dict[int, Job] = {}
 
     def answer(self, request: dict[str, Any]) -> Reply:
         """Do what ``request["do"]`` says."""
-        do = request["do"]
+        do, slot = request["do"], request.get("slot", 0)
         if do == "setup":
-            self.job = None  # free the old one first
+            if slot == 0:
+                self.jobs.clear()  # free them first
             try:
-                self.job = self.library.job(Workload(**request["workload"]))
+                self.jobs[slot] = self.library.job(Workload(**request["workload"]))
             except UnsupportedError as error:
                 return {"unsupported": str(error)}
             return {}
         if do == "peak":
             measure = getattr(self.library, "peak", None)
             return {"flops": measure(request["seconds"]) if measure else None}
-        if self.job is None:
+        if do == "bandwidth":
+            return {"rates": self.library.bandwidth()}  # type: ignore[attr-defined]
+        job = self.jobs.get(slot)
+        if job is None:
             raise RuntimeError(f"{do}: no workload was set up")
         if do == "check":
-            outputs = {name: np.asarray(a) for name, a in self.job.outputs().items()}
+            outputs = {name: np.asarray(a) for name, a in job.outputs().items()}
             np.savez(request["path"], **outputs)  # type: ignore[arg-type]
             return {}
         if do == "warm":
-            return {"seconds": warm(self.job, request["seconds"])}
+            return {"seconds": warm(job, request["seconds"])}
         if do == "time":
             if request["untimed"]:
-                self.job.seconds_per_call(request["untimed"])
-            return {"seconds": self.job.seconds_per_call(request["calls"])}
+                job.seconds_per_call(request["untimed"])
+            return {"seconds": job.seconds_per_call(request["calls"])}
+        if do == "usage":
+            return usage(job, request["calls"])
         raise ValueError(f"unknown request {do!r}")
 
 
@@ -113,7 +132,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         module = importlib.import_module(args.lib, __package__)
         library = module.open_library(args.threads, **args.options)
-        hello = {"versions": library.versions, "config": library.config}
+        hello = {"versions": library.versions, "config": library.config, "uses": library.uses}
     except ModuleNotFoundError as error:
         hello = {"absent": str(error)}
     except Exception as error:

@@ -13,20 +13,19 @@ import numpy as np
 import pytest
 
 from fastnn.bench import contest
-from fastnn.bench.contest import (
+from fastnn.bench.contest import Field, Timing, difference, take_turns
+from fastnn.bench.process import (
     AbsentError,
     Contender,
-    Field,
-    Timing,
+    Seat,
     Worker,
     WorkerError,
-    difference,
     environment,
-    take_turns,
+    outputs,
 )
-from fastnn.bench.workloads import Workload, activation, matmul
+from fastnn.bench.workloads import BEST, COPY, Workload, activation, goals, matmul
 
-WORK = matmul(3, 4, 5, target=1.0)
+WORK = matmul(3, 4, 5, **goals(None, 1.0))
 ENV = {"PYTHONPATH": str(Path(__file__).parent / "libraries")}
 NAN = float("nan")
 
@@ -91,7 +90,7 @@ def test_timing_is_the_median_with_half_the_interquartile_range():
 
 
 def test_ratio_and_verdict():
-    row = contest.Row(matmul(2, 2, 2, target=1.5))
+    row = contest.Row(matmul(2, 2, 2, **goals(None, 1.5)))
     assert (row.ratio, row.best_peer, row.verdict) == (None, None, "")
     row.timings = {"fastnn": Timing((1.0, 1.0)), "a": Timing((3.0, 3.0)), "b": Timing((2.0, 2.0))}
     assert (row.ratio, row.best_peer, row.verdict) == (2.0, "b", "ok")
@@ -101,6 +100,29 @@ def test_ratio_and_verdict():
     assert (row.ratio, row.verdict) == (0.75, "short")
     row.failure = "wrong"
     assert row.verdict == "FAILED"
+
+
+def test_targets_against_several_opponents():
+    row = contest.Row(matmul(2, 2, 2, **goals(0.5, 2.0, PyTorch=2.5, copy=0.9)))
+    row.timings = {"fastnn": Timing((1.0, 1.0)), "JAX": Timing((2.2, 2.2))}
+    assert row.verdict == "ok"  # the others were not timed
+    row.timings["PyTorch"] = Timing((2.4, 2.4))
+    assert row.best_peer == "JAX" and row.against("PyTorch") == 2.4
+    assert row.verdict == "short" and row.judge(row.work.foundation) == "ok"
+    row.timings["PyTorch"] = Timing((2.6, 2.6))
+    row.timings[COPY] = Timing((0.8, 0.8))
+    assert row.best_peer == "JAX" and row.verdict == "short"  # a copy is no peer, but a target
+    row.timings[COPY] = Timing((0.95, 0.95))
+    assert row.verdict == "ok" and row.against("NumPy") is None
+    row.timings["fastnn compiled"] = Timing((0.5, 0.5))
+    assert row.ours == "fastnn compiled" and row.against(BEST) == 4.4
+
+
+def test_rms_difference():
+    work = Workload("w", "k", metric="rms", tolerance=0.1)
+    other = {"y": np.array([1.0, 1.0, 1.0, 1.0])}
+    assert difference({"y": np.array([1.0, 1.0, 1.0, 1.19])}, other, work) == ""
+    assert "rms value 1" in difference({"y": np.array([1.0, 1.0, 1.0, 1.21])}, other, work)
 
 
 # --- workers --------------------------------------------------------------------------------------
@@ -131,7 +153,7 @@ def test_a_worker_answers_and_does_not_load_fastnn(monkeypatch, tmp_path):
         with pytest.raises(WorkerError, match="unknown request 'jump'"):
             worker.ask("setup", workload=WORK.as_json())
             worker.ask("jump")
-        c = contest.outputs(worker)["c"]
+        c = outputs(worker)["c"]
         assert c.shape == (3, 4) and c.dtype == np.float32 and c.std() > 0
         assert worker.ask("setup", workload=activation("relu", 8).as_json()) == {
             "unsupported": "no activation"
@@ -266,3 +288,53 @@ def test_no_process_is_left(tmp_path):
     for pid in pids:
         with pytest.raises(ProcessLookupError):
             os.kill(pid, 0)
+
+
+def test_a_workload_that_ours_cannot_do_is_unsupported_and_no_failure():
+    with Field(dummy("fastnn", does=False), (dummy("peer"),), threads=1) as field:
+        row = field.measure(WORK, rounds=5, seconds=0.005)
+    assert (row.verdict, row.unsupported, row.failure, row.timings) == (
+        "unsupported", "no matmul", "", {},
+    )  # fmt: skip
+
+
+def test_workloads_among_ourselves_are_checked_and_take_turns(tmp_path):
+    log = tmp_path / "log"
+    works = [matmul(2, 2, 2), matmul(3, 3, 3), Workload("no", "dance")]
+    with Field(
+        dummy("fastnn", log=str(log), sleep=0.01), (dummy("peer"), dummy("other", wrong=1.0)), 1
+    ) as field:
+        rows = field.among_ourselves(works, ("peer",), rounds=5, seconds=0.01)
+        assert [row.work for row in rows] == works
+        assert [list(row.timings) for row in rows] == [["fastnn"], ["fastnn"], []]
+        assert all(len(row.timings["fastnn"].rounds) == 5 for row in rows[:2])
+        assert rows[2].unsupported == "no dance"
+        (wrong,) = field.among_ourselves(works[:1], ("other",), rounds=5, seconds=0.01)
+        assert "against other: c differs by 1" in wrong.failure and not wrong.timings
+
+
+def test_what_no_other_library_checks_is_said():
+    yardstick = Contender("copy", "dummy_library", {}, ENV, yardstick=True)
+    with Field(dummy("fastnn"), (yardstick,), threads=1) as field:
+        row = field.measure(WORK, rounds=5, seconds=0.005)
+    assert row.notes == ["no other library that could check the result"]
+    assert set(row.timings) == {"fastnn", "copy"} and row.ratio is None
+
+
+def test_who_is_far_behind_plays_fewer_rounds(tmp_path):
+    with Field(dummy("fastnn"), (dummy("slow", sleep=0.03),), threads=1) as field:
+        row = field.measure(WORK, rounds=7, seconds=0.01)
+    assert [len(timing.rounds) for timing in row.timings.values()] == [7, 5]
+
+
+def test_a_worker_holds_jobs_in_slots():
+    with Field(dummy("fastnn"), (), threads=1) as field:
+        worker = field.workers["fastnn"]
+        for slot, n in ((0, 2), (1, 3)):
+            Seat(worker, slot).ask("setup", workload=matmul(n, n, n).as_json())
+        assert [outputs(Seat(worker, slot))["c"].shape for slot in (0, 1)] == [(2, 2), (3, 3)]
+        usage = Seat(worker, 0).ask("usage", calls=2)
+        assert usage["faults"] >= 0 and usage["resident"] > 1e6
+        worker.ask("setup", workload=matmul(4, 4, 4).as_json())  # empties the others
+        with pytest.raises(WorkerError, match="time: no workload was set up"):
+            Seat(worker, 1).ask("time", calls=1, untimed=0)

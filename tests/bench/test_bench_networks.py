@@ -19,21 +19,30 @@ def networks():
 
 
 def test_every_network_is_there_with_distinct_layers(networks):
-    works = networks.all_layers()
-    names = [w.name for w in works]
-    assert len(names) == len(set(names))
-    assert {w.group for w in works} == {
-        "mlp", "cifar_quick", "alexnet", "resnet20", "vgg", "mobilenet"
+    nets = networks.all_nets()
+    assert set(nets) == {
+        "alexnet", "cifar_quick", "lenet5", "mlp", "mobilenet_v1", "resnet18", "resnet20", "vgg16",
+        "vgg_style",
     }  # fmt: skip
+    names = [w.name for works in nets.values() for w in works]
+    assert len(names) == len(set(names))
+    assert all(w.group == net for net, works in nets.items() for w in works)
 
 
 def test_layers_follow_the_papers(networks):
-    works = {w.name.split(":")[0]: w for w in networks.all_layers() if "backward" not in w.name
-             and "weights" not in w.name}  # fmt: skip
-    assert works["alexnet conv1"].flops == 2 * 32 * 55 * 55 * 96 * 11 * 11 * 3
+    works = {
+        w.name.split(":")[0]: w
+        for works in networks.all_nets().values()
+        for w in works
+        if "backward" not in w.name and "weights" not in w.name
+    }
+    assert works["alexnet conv1"].flops == 2 * 8 * 55 * 55 * 96 * 11 * 11 * 3
     assert works["resnet20 down2"].flops == 2 * 128 * 16 * 16 * 32 * 9 * 16
-    assert works["mobilenet dw2"].args["groups"] == 16
-    assert works["mobilenet dw2"].flops == 2 * 32 * 16 * 16 * 16 * 9
+    assert works["resnet18 conv1"].flops == 2 * 4 * 112 * 112 * 64 * 49 * 3
+    assert works["vgg16 fc6"].flops == 2 * 2 * 25088 * 4096
+    assert works["lenet5 conv2"].flops == 2 * 64 * 10 * 10 * 32 * 25 * 16
+    assert works["mobilenet_v1 dw2"].args["groups"] == 16
+    assert works["mobilenet_v1 dw2"].flops == 2 * 32 * 16 * 16 * 16 * 9
     assert works["cifar_quick act1"].args["size"] == 128 * 32 * 32 * 32
 
 

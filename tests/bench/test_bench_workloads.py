@@ -6,27 +6,36 @@ import math
 import numpy as np
 import pytest
 
-from fastnn.bench import lib_numpy, workloads
+from fastnn.bench import lib_fastnn, lib_numpy, workloads
+from fastnn.bench.inputs import inputs
 from fastnn.bench.job import Job, UnsupportedError
 from fastnn.bench.lib_numpy import NumPy
-from fastnn.bench.workloads import (
-    BACKWARD,
+from fastnn.bench.nets import (
     NETS,
     Net,
+    inference,
+    parameters,
+    statistics,
+    trace,
+    train_step,
+)
+from fastnn.bench.nets import conv as conv_layer
+from fastnn.bench.suites import ACTIVATIONS, NETWORKS, suite
+from fastnn.bench.workloads import (
+    BACKWARD,
+    BEST,
+    COPY,
     Workload,
     activation,
+    adam,
     conv,
     cross_entropy,
-    inputs,
+    goals,
     linear,
     matmul,
     max_pool,
-    question,
+    norm_relu,
     sgd,
-    step,
-    suite,
-    trace,
-    weight_shapes,
 )
 
 SMALL = [
@@ -38,7 +47,11 @@ SMALL = [
     max_pool(2, 4, 3),
     cross_entropy(4, 3),
     sgd(20, tensors=2),
-    step("tiny_mlp", 4),
+    adam(20, tensors=2),
+    norm_relu(2, 4, 3),
+    train_step("tiny_mlp", 4),
+    train_step("resnet20", 2),
+    inference("mobilenet_v1", 1),
 ]
 
 
@@ -71,34 +84,98 @@ def test_work_is_counted():
     assert conv(32, 32, 64, 64, 3, groups=64).flops == 2 * 32 * 32 * 32 * 64 * 9
     assert activation("relu", 100).bytes == 800 and activation("relu", 100, BACKWARD).bytes == 1200
     # 64·64 + 64·10 products; the first layer's twice (forward, weights), the other's three times
-    assert step("tiny_mlp", 32).flops == 2 * 32 * (2 * 64 * 64 + 3 * 64 * 10)
+    assert train_step("tiny_mlp", 32).flops == 2 * 32 * (2 * 64 * 64 + 3 * 64 * 10)
     assert matmul(10, 10, 10).rate(1e-6) == (pytest.approx(2.0), "GFLOP/s")
     assert sgd(1000).rate(1e-6) == (pytest.approx(20.0), "GB/s")
 
 
 def test_the_networks_are_what_they_are_called():
-    shapes = weight_shapes(NETS["cifar_quick"])
-    assert shapes == [(32, 5, 5, 3), (32, 5, 5, 32), (64, 5, 5, 32), (64, 1024), (10, 64)]
-    assert weight_shapes(NETS["mlp"]) == [(512, 784), (256, 512), (10, 256)]
-    assert weight_shapes(NETS["tiny_mlp"]) == [(64, 64), (10, 64)]
-    assert [after for _, _, after in trace(NETS["cifar_quick"])][-1] == (10,)
+    def weights(net):
+        return [shape for name, shape in parameters(NETS[net]).items() if name[0] == "w"]
+
+    quick = [(32, 5, 5, 3), (32, 5, 5, 32), (64, 5, 5, 32), (64, 1024), (10, 64)]
+    assert weights("cifar_quick") == quick
+    assert weights("mlp") == [(512, 784), (256, 512), (10, 256)]
+    assert weights("tiny_mlp") == [(64, 64), (10, 64)]
+    # He et al. (2016): 20 layers; with two projections, 21 convolutions and a linear layer.
+    assert len(weights("resnet20")) == 22 and weights("resnet20")[-1] == (10, 64)
+    assert weights("alexnet")[5] == (4096, 9216) and weights("alexnet")[-1] == (1000, 4096)
+    assert len(weights("mobilenet_v1")) == 28 and weights("mobilenet_v1")[1] == (8, 3, 3, 1)
+    assert weights("vgg")[-1] == (10, 4096)
+    for net in NETS.values():
+        assert [step.after for step in trace(net)][-1] == (net.classes,)
 
 
-def test_the_suite_has_every_row_of_the_foundation():
-    works = suite()
-    names = [w.name for w in works]
-    assert len(set(names)) == len(names)
-    assert all(w.target is not None and (w.flops > 0) != (w.bytes > 0) for w in works)
-    targets = {w.name: w.target for w in works}
-    assert targets["tiny_mlp step, batch 32"] == 1.5
-    assert targets["cifar_quick step, batch 128"] == 0.7
-    assert targets["matmul 2048×2048×2048"] == 0.85
-    assert targets["conv 3×3 s2 64→128@32² b32, backward"] == 0.7
-    assert targets["depthwise 3×3 s1 64→64@32² b32, forward"] == 1.0
-    assert targets["tanh 4 M, forward"] == 2.0 and targets["tanh 4 M, backward"] == 0.9
-    assert targets["tanh 32 K, forward"] == 1.0
-    assert {w.kind for w in suite(quick=True)} == {w.kind for w in works}
-    assert [w.args["fn"] for w in question()] == ["relu", "sigmoid", "identity"]
+def test_residual_branches_count_their_parameters_body_first():
+    names = list(parameters(NETS["resnet20"]))
+    assert names[:4] == ["w0", "g1", "b1", "w2"]
+    body, projection = (16, 3, 3, 16), (32, 1, 1, 16)
+    shapes = list(parameters(NETS["resnet20"]).values())
+    assert shapes[3] == body and shapes.count(projection) == 1
+    assert shapes.index(projection) > shapes.index((32, 3, 3, 32))
+    assert set(statistics(NETS["resnet20"])) >= {"m1", "v1"}
+
+
+@pytest.mark.parametrize("net", NETS)
+def test_our_networks_have_these_parameters(net):
+    try:
+        model = lib_fastnn.build(NETS[net].layers, "relu", NETS[net].input_shape)
+    except UnsupportedError as error:
+        pytest.skip(str(error))
+    assert [p.shape for p in model.parameters()] == list(parameters(NETS[net]).values())
+
+
+def test_the_suite_has_every_row_with_its_targets():
+    whole = suite()
+    works = {w.name: w for w in whole.rows}
+    assert len(works) == len(whole.rows)
+    assert all(w.targets and (w.flops > 0 or w.bytes > 0) for w in works.values()
+               if w.kind != "sgd")  # fmt: skip
+
+    def check(name, foundation, **targets):
+        assert works[name].foundation == ({} if foundation is None else {BEST: foundation}), name
+        best = {BEST: targets.pop("best")} if "best" in targets else {}
+        assert works[name].targets == {**best, **targets}, name
+
+    check("tiny_mlp step, batch 32", 1.5, best=3.0)
+    check("cifar_quick step, batch 128", 0.7, best=1.7, PyTorch=2.3)
+    check("ResNet-20 step, batch 128", None, best=2.0, PyTorch=2.5)
+    check("AlexNet step, batch 32", None, best=1.6)
+    check("MobileNet-v1 (0.25) step, batch 32", None, best=2.0)
+    check("cifar_quick inference, batch 1", None, **{"ONNX Runtime": 1.2})
+    check("matmul 2048×2048×2048", 0.85, best=1.05)
+    check("conv 3×3 s2 64→128@32² b32, backward", 0.7, best=1.1)
+    check("conv 11×11 s4 3→96@227² b32, weights only", 0.8, best=2.0)
+    check("depthwise 3×3 s1 64→64@32² b32, backward", 1.0, best=4.0)
+    check("relu 4 M, forward", 1.0, copy=0.9)
+    check("sigmoid 4 M, forward", 1.0, best=1.7)
+    check("sigmoid 4 M, backward", 0.9, copy=0.9)
+    check("tanh 4 M, forward", 2.0, best=4.0)
+    check("gelu 4 M, forward", 2.0, best=1.7)
+    check("softplus 32 K, backward", 1.0, best=2.0)
+    check("Adam, 10 M parameters", None, best=2.0)
+    pairs = [[w.args["fn"] for w in group] for group in whole.networks]
+    assert pairs == [["relu", "sigmoid"]] * len(NETWORKS)
+    assert [w.args["fn"] for w in whole.shares[0]] == [*ACTIVATIONS, "identity"]
+    assert all([w.args["fn"] for w in group] == list(ACTIVATIONS) for group in whole.costs)
+    # In a layer, the activation works on what the convolution before it leaves.
+    first = whole.layers[0]
+    assert [w.kind for w in first] == ["conv"] * 2 + ["activation"] * 4
+    assert first[2].args["size"] == 128 * 32 * 32 * 32
+
+
+def test_the_quick_suite_asks_every_question():
+    quick = suite(quick=True)
+    assert all(quick.groups.values())
+    assert {"step", "infer", "conv", "activation"} <= {w.kind for w in quick.rows}
+    assert len(quick.names) < len(suite().names) / 2
+
+
+def test_goals():
+    assert goals() == {"foundation": {}, "targets": {}}
+    assert goals(0.8, 2.0, copy=0.9) == {
+        "foundation": {BEST: 0.8}, "targets": {BEST: 2.0, COPY: 0.9},
+    }  # fmt: skip
 
 
 # --- NumPy, against loops and finite differences in float64 ---------------------------------------
@@ -162,13 +239,15 @@ def test_numpy_says_what_it_cannot_do():
         job(work, in_float64(work)).run()
 
 
-@pytest.mark.parametrize("fn", workloads.ACTIVATIONS)
+@pytest.mark.parametrize("fn", ["relu", "sigmoid", "tanh", "elu", "silu", "softplus"])
 def test_numpy_activation(fn):
     formulas = {
         "relu": lambda x: max(x, 0.0),
         "sigmoid": lambda x: 1 / (1 + math.exp(-x)),
         "tanh": math.tanh,
         "elu": lambda x: x if x > 0 else math.expm1(x),
+        "silu": lambda x: x / (1 + math.exp(-x)),
+        "softplus": lambda x: math.log1p(math.exp(x)),
     }
     work = activation(fn, 101)
     data = in_float64(work)
@@ -195,14 +274,40 @@ def test_numpy_sgd():
     np.testing.assert_allclose(job(work, data).outputs()["update"], expected, rtol=1e-9)
 
 
+def test_numpy_adam():
+    work = adam(20, tensors=2)
+    data = in_float64(work)
+    # With a constant gradient the corrected means are g and g²: each step is lr · sign(g).
+    expected = -3 * workloads.LEARNING_RATE * np.sign(data["g"])
+    np.testing.assert_allclose(job(work, data).outputs()["update"], expected, rtol=1e-6)
+
+
+def test_numpy_norm():
+    work = norm_relu(3, 2, 4)
+    data = in_float64(work)
+
+    def loss(**changed):
+        d = {**data, **changed}
+        return float((job(work, d).outputs()["y"] * d["dy"]).sum())
+
+    grads = job(norm_relu(3, 2, 4, BACKWARD), data).outputs()
+    rng = np.random.default_rng(2)
+    for name, gradient in (("x", "dx"), ("g", "dg"), ("b", "db")):
+        v, eps = rng.standard_normal(data[name].shape), 1e-6
+        slope = (
+            loss(**{name: data[name] + eps * v}) - loss(**{name: data[name] - eps * v})
+        ) / (2 * eps)  # fmt: skip
+        assert (grads[gradient] * v).sum() == pytest.approx(slope, rel=1e-6), name
+
+
 @pytest.mark.parametrize("fn", ["relu", "sigmoid", "tanh", "identity"])
 def test_numpy_step_follows_the_gradient(monkeypatch, fn):
     layers = (
-        ("conv", 4, 3, 1), ("act",), ("pool", 2), ("flatten",), ("linear", 5), ("act",),
-        ("linear", 3),
+        conv_layer(4, 3, bias=True), ("act",), ("pool", 2, 2), ("flatten",), ("linear", 5),
+        ("act",), ("linear", 3),
     )  # fmt: skip
-    monkeypatch.setitem(NETS, "test", Net((4, 4, 2), layers, "none", classes=3))
-    work = step("test", 3, fn)
+    monkeypatch.setitem(NETS, "test", Net("test", (4, 4, 2), layers, classes=3))
+    work = train_step("test", 3, fn)
     data = in_float64(work)
 
     def loss(**changed):
@@ -211,7 +316,7 @@ def test_numpy_step_follows_the_gradient(monkeypatch, fn):
     outputs = job(work, data).outputs()
     assert outputs["losses"][0] == loss()
     assert outputs["losses"][2] < outputs["losses"][0]
-    monkeypatch.setattr(lib_numpy, "CHECKED_STEPS", 1)
+    work.args["checked"] = 1
     updates = job(work, data).outputs()
     rng = np.random.default_rng(1)
     for name in [n for n in data if n[0] in "wb"]:
