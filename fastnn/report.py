@@ -179,7 +179,7 @@ class Page:
     ) -> None:
         """Add named points ``{group: [(name, x, y)]}`` and lines on two logarithmic axes.
 
-        A point tells its name when pointed at; a line is named at its start. Raises ``ValueError``
+        A point tells its name when pointed at; the legend names the lines. Raises ``ValueError``
         if there is no point, or if a coordinate is not finite and positive.
         """
         points = [(x, y) for group in groups.values() for _, x, y in group]
@@ -290,8 +290,10 @@ def _text(x: float, y: float, text: str, anchor: str = "start", cls: str = "") -
     return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}"{mark}>{escape(text)}</text>'
 
 
-def _line(x1: float, y1: float, x2: float, y2: float, cls: str) -> str:
-    return f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" class="{cls}"/>'
+def _line(x1: float, y1: float, x2: float, y2: float, cls: str, dash: str = "") -> str:
+    ends = f'x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}"'
+    extra = f' stroke-dasharray="{dash}"' if dash else ""
+    return f'<line {ends} class="{cls}"{extra}/>'
 
 
 def _wrap(text: str, width: float, char: float) -> list[str]:
@@ -437,8 +439,12 @@ def _scatter_svg(
     ylabel: str,
 ) -> str:
     body, top = _head(title, list(groups), lines=False)
-    body.append(_text(4, top + 6, ylabel, cls="dim"))
-    top += 20
+    for i, name in enumerate(lines):
+        body.append(_line(4, top + 2, 22, top + 2, "axis", _DASHES[i % len(_DASHES)]))
+        body.append(_text(26, top + 6, name, cls="dim"))
+        top += 16
+    body.append(_text(4, top + 10, ylabel, cls="dim"))
+    top += 24
     height = top + 240
     bottom = height - 38
     every = [p[1:] for group in groups.values() for p in group]
@@ -466,12 +472,10 @@ def _scatter_svg(
         body.append(_text(sx(tick), bottom + 16, _tick_label(tick), "middle", "dim"))
     body.append(_line(left, bottom, right, bottom, "axis"))
     body.append(_text((left + right) / 2, height - 6, xlabel, "middle", "dim"))
-    names = []
-    for name, corners in lines.items():
+    for i, corners in enumerate(lines.values()):
+        dash = _DASHES[i % len(_DASHES)]
         for (x1, y1), (x2, y2) in pairwise(corners):
-            body.append(_line(sx(x1), sy(y1), sx(x2), sy(y2), "axis"))
-        x, y = corners[0]
-        names.append(_text(sx(x) + 4, sy(y) - 5, name, cls="dim"))
+            body.append(_line(sx(x1), sy(y1), sx(x2), sy(y2), "axis", dash))
     for i, points in enumerate(groups.values()):
         for name, x, y in points:
             body.append(
@@ -483,7 +487,7 @@ def _scatter_svg(
         f"{name}: {', '.join(f'{p[0]} {p[2]:.3g}' for p in points)}"
         for name, points in groups.items()
     )
-    return _svg(height, title, f"{ylabel} against {xlabel}: {described}", body + names)
+    return _svg(height, title, f"{ylabel} against {xlabel}: {described}", body)
 
 
 def _bar_svg(

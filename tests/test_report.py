@@ -86,9 +86,7 @@ def test_line_chart_places_points_linearly():
 
 def test_log_axis_places_decades_evenly_and_drops_what_has_no_logarithm():
     page = Page("t")
-    page.line_chart(
-        {"a": (range(5), [0.01, 0.1, 1.0, 0.0, -1.0])}, "t", "x", "y", log_y=True
-    )
+    page.line_chart({"a": (range(5), [0.01, 0.1, 1.0, 0.0, -1.0])}, "t", "x", "y", log_y=True)
     (line,) = parse(page).iter(f"{SVG}polyline")
     _, y0, _, y1, _, y2 = numbers(line.get("points"))
     assert y0 - y1 == pytest.approx(y1 - y2, abs=0.2) and y0 > y1
@@ -188,3 +186,32 @@ def test_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
 def test_write_into_a_directory_that_is_not_there(tmp_path):
     with pytest.raises(FileNotFoundError, match="there is no directory"):
         Page("t").write(tmp_path / "no" / "r.html")
+
+
+def test_scatter_chart_names_points_and_lines():
+    page = Page("p")
+    groups = {"a": [("one <b>", 0.1, 2.0), ("two", 10.0, 200.0)], "b": [("three", 1.0, 20.0)]}
+    page.scatter_chart(groups, {"roof 20": [(0.05, 1.0), (10.0, 200.0)]}, "T", "xs", "ys")
+    svg = ElementTree.fromstring(page.html().split("\n", 1)[1]).find(".//{*}svg")
+    circles = svg.findall(".//{*}circle")
+    assert [c[0].text for c in circles] == ["one <b>: 2", "two: 200", "three: 20"]
+    xs, ys = ([float(c.get(f"c{axis}")) for c in circles] for axis in "xy")
+    assert xs[0] < xs[2] < xs[1] and ys[0] > ys[2] > ys[1]
+    # Equal ratios are equal distances.
+    assert xs[1] - xs[2] == pytest.approx(xs[2] - xs[0], abs=0.11)
+    texts = [t.text for t in svg.findall(".//{*}text")]
+    assert {"roof 20", "xs", "ys", "a", "b"} <= set(texts)
+
+
+@pytest.mark.parametrize(
+    ("groups", "lines", "message"),
+    [
+        ({}, {}, "at least one point"),
+        ({"a": [("p", 0.0, 1.0)]}, {}, "finite and positive, got 0"),
+        ({"a": [("p", 1.0, float("nan"))]}, {}, "finite and positive, got nan"),
+        ({"a": [("p", 1.0, 1.0)]}, {"l": [(1.0, -1.0)]}, "finite and positive, got -1"),
+    ],
+)
+def test_scatter_chart_refuses(groups, lines, message):
+    with pytest.raises(ValueError, match=message):
+        Page("p").scatter_chart(groups, lines, "t", "x", "y")

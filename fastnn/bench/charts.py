@@ -8,7 +8,7 @@ from fastnn.report import Page
 from . import results
 from .contest import Row
 from .results import Run, median
-from .suites import ACTIVATIONS
+from .suites import ACTIVATIONS, SIGMOID_LOSS
 from .workloads import BACKWARD, BEST
 
 _NAN = float("nan")
@@ -19,7 +19,6 @@ def as_html(run: Run, command: str) -> str:
     """Return the page."""
     page = Page("fastnn bench")
     page.text(f"Made by: {command}")
-    page.text(results.HOW.format(rounds=run.info["rounds"]))
     for line in results.remarks(run):
         page.text(line)
     page.heading("What does exp cost?")
@@ -35,7 +34,8 @@ def as_html(run: Run, command: str) -> str:
     for title, (head, body) in results.sections(run):
         page.heading(title)
         page.table(head, body)
-    page.heading("Machine")
+    page.heading("How it was measured")
+    page.text(results.HOW.format(rounds=run.info["rounds"]))
     page.table(*results.info_table(run))
     return page.html()
 
@@ -68,9 +68,9 @@ def _relu_and_sigmoid(run: Run, page: Page) -> None:
     if losses:
         page.bar_chart(
             list(losses),
-            {"relu": [1e3 * t for t, _ in losses.values()],
-             "sigmoid": [1e3 * t for _, t in losses.values()]},
-            "ReLU against sigmoid: training steps", "ms", "{:.3g}",
+            {"sigmoid / relu": [sigmoid / relu for relu, sigmoid in losses.values()],
+             "may be at most": [1 + SIGMOID_LOSS] * len(losses)},
+            "ReLU against sigmoid: time of a training step", "times that with ReLU", "{:.2f}",
         )  # fmt: skip
     layers = results.layer_times(run)
     if layers:

@@ -278,6 +278,17 @@ def figure_table(run: Run) -> Table:
     return ["figure", "value", "target", "", "note"], body
 
 
+def short_table(run: Run) -> Table:
+    """Rows, networks and figures that fall short of their targets."""
+    body = [
+        [r.work.name, reached(r), goal(r.work.targets)] for r in run.rows if r.verdict == "short"
+    ]
+    losses, figures = network_table(run)[1], figure_table(run)[1]
+    body += [[f"{c[0]}: sigmoid", c[3], c[4]] for c in losses if c[5] == "short"]
+    body += [[c[0], c[1], c[2]] for c in figures if c[3] == "short"]
+    return ["short of its target", "reached", "target"], body
+
+
 def info_table(run: Run) -> Table:
     """What was measured on what."""
     return ["", ""], [[str(k), str(v)] for k, v in run.info.items() if v is not None]
@@ -293,6 +304,7 @@ def sections(run: Run, wide: bool = True) -> list[tuple[str, Table]]:
         ("Inference", rows_table(run, ("infer",), wide)),
         ("Kernels", rows_table(run, (), wide)),
         ("Other figures", figure_table(run)),
+        ("Short of their targets", short_table(run)),
     ]
     return [(title, table) for title, table in tables if table[1]]
 
@@ -316,10 +328,9 @@ def remarks(run: Run) -> list[str]:
     lines += [f"not installed, skipped: {name} ({why})" for name, why in run.absent.items()]
     if run.skipped:
         lines.append(f"no time was left for: {', '.join(run.skipped)}")
-    short = [row.work.name for row in run.rows if row.verdict == "short"]
-    if short:
-        judged = sum(row.verdict in ("ok", "short") for row in run.rows)
-        lines.append(f"short of their targets: {len(short)} of {judged} rows: {', '.join(short)}")
+    judged = [row.verdict for row in run.rows if row.verdict in ("ok", "short")]
+    if judged:
+        lines.append(f"{judged.count('ok')} of {len(judged)} rows reach their targets")
     return lines
 
 

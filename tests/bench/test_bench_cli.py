@@ -266,7 +266,7 @@ def test_formats_agree_and_escape():
         assert part in text and part in markdown
     assert "3.00× PyTorch" in text and "3.00× PyTorch" in markdown
     for chart in ("What an activation costs, in cache", "Share of the activations", "Roofline",
-                  "ReLU against sigmoid: training steps", "times fastnn's"):  # fmt: skip
+                  "ReLU against sigmoid: time of a training step", "times fastnn's"):  # fmt: skip
         assert chart in text
 
 
