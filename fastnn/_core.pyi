@@ -217,6 +217,19 @@ def norm_bwd(
     need_db: bool,
     need_residual: bool,
 ) -> tuple[Array | None, Array | None, Array | None, Array | None]: ...
+def layer_norm_fwd(
+    x: Array, dims: int, weight: Array | None, bias: Array | None, eps: float
+) -> tuple[Array, Array]: ...
+def layer_norm_bwd(
+    dy: Array,
+    x: Array,
+    stats: Array,
+    dims: int,
+    weight: Array | None,
+    need_dx: bool,
+    need_dw: bool,
+    need_db: bool,
+) -> tuple[Array | None, Array | None, Array | None]: ...
 def is_class_weight(w: Array) -> bool: ...
 def scale_rows(x: Array, s: Array) -> Array: ...
 def loss_bwd(dx: Array, dy: Array, divisor: float | Array) -> Array: ...

@@ -10,6 +10,8 @@ from .ops import (
     conv_transpose2d,
     dropout,
     embedding,
+    group_norm,
+    layer_norm,
     linear,
     log_softmax,
     max_pool2d,
@@ -23,6 +25,6 @@ from .ops.loss import *  # noqa: F403
 
 __all__ = [
     "adaptive_avg_pool2d", "avg_pool2d", "batch_norm", "cat", "conv2d", "conv_transpose2d",
-    "dropout", "embedding", "linear", "log_softmax", "max_pool2d", "pad", "softmax", "stack",
-    *_activation.__all__, *_loss.__all__,
+    "dropout", "embedding", "group_norm", "layer_norm", "linear", "log_softmax", "max_pool2d",
+    "pad", "softmax", "stack", *_activation.__all__, *_loss.__all__,
 ]  # fmt: skip

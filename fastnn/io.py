@@ -31,8 +31,8 @@ _LAYERS: dict[str, type[nn.Module]] = {
     kind.__name__: kind
     for kind in (
         nn.AdaptiveAvgPool2d, nn.AvgPool2d, nn.BatchNorm1d, nn.BatchNorm2d, nn.Conv2d,
-        nn.ConvTranspose2d, nn.Dropout, nn.Embedding, nn.Flatten, nn.Identity, nn.Input, nn.Linear,
-        nn.MaxPool2d, nn.Maxout, nn.Residual, nn.Sequential,
+        nn.ConvTranspose2d, nn.Dropout, nn.Embedding, nn.Flatten, nn.GroupNorm, nn.Identity,
+        nn.Input, nn.LayerNorm, nn.Linear, nn.MaxPool2d, nn.Maxout, nn.Residual, nn.Sequential,
         *(getattr(nn, name) for name in nn.activation.__all__),
     )
 }  # fmt: skip

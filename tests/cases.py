@@ -361,45 +361,73 @@ def _batch_norm(x, w=None, b=None, res=None, *, stats=None, act=None):
     return module.batch_norm_act(x, mean, var, w, b, stats is None, 0.0, 1e-5, act, res)
 
 
-def _norm_cases() -> None:
-    tight = {"forward": (16, 16), "backward": (32, 64)}
-    shapes = [(4, 1), (5, 17), (33, 64), (70, 300), (2, 3, 5, 3), (3, 7, 9, 16), (1, 5, 5, 1100),
-              (8, 33, 31, 17), (16, 32, 32, 24), (200_001, 1), (5, 4, 3)]
+TIGHT = {"forward": (16, 16), "backward": (32, 64)}
+RELU = ("relu", 0.0, 0.0)
+
+
+def _batch_norm_cases() -> None:
+    shapes = [(4, 1), (5, 17), (33, 64), (5, 4, 3), (70, 300), (2, 3, 5, 3), (3, 7, 9, 16),
+              (1, 3, 3, 1100), (4, 33, 31, 17), (9, 32, 32, 24), (70_001, 1)]
     for shape in shapes:
-        c = shape[-1:]
+        c, rows = shape[-1:], np.prod(shape[:-1])
         x, w, b = Input(shape), Input(c, positive), Input(c)
-        # column sums of n terms in dw and db
-        loose = {**tight, "backward": (32, 16 * np.sqrt(np.prod(shape[:-1])))}
-        add("batch_norm", f"{shape}", lambda F, x, w, b: F.batch_norm(
-            x, None, None, w, b, training=True), ref.batch_norm, x, w, b, **loose)
-        add("batch_norm", f"{shape} no weight", lambda F, x: F.batch_norm(
-            x, None, None, training=True), ref.batch_norm, x, **tight)
+        loose = {**TIGHT, "backward": (32, 16 * np.sqrt(rows))}  # dw and db: sums over the rows
+
+        def train(F, x, w=None, b=None):
+            return F.batch_norm(x, None, None, w, b, training=True)
+
+        def fused(label, inputs, oracle_act=None, stats=None, act=None, smooth=False, loose=loose):
+            add("batch_norm_act", label,
+                lambda F, *tensors: _batch_norm(*tensors, stats=stats, act=act),
+                with_options(ref.batch_norm, stats=stats, act=oracle_act), *inputs, **loose,
+                smooth=smooth)
+
+        add("batch_norm", f"{shape}", train, ref.batch_norm, x, w, b, **loose)
         # float64 knows the mean to 1000 eps; test_norm.py is stricter with float32
-        add("batch_norm", f"{shape} offset", lambda F, x, w, b: F.batch_norm(
-            x, None, None, w, b, training=True), ref.batch_norm, Input(shape, offset), w, b,
-            forward=(16, 2000), backward=(32, 2000 * np.sqrt(np.prod(shape[:-1]))),
-            smooth=False)
+        add("batch_norm", f"{shape} offset", train, ref.batch_norm, Input(shape, offset), w, b,
+            forward=(16, 2000), backward=(32, 2000 * np.sqrt(rows)), smooth=False)
+        fused(f"{shape} residual relu", (x, w, b, x), ref.relu, act=RELU)
+        if rows * c[0] > 50_000:
+            continue
+        add("batch_norm", f"{shape} no weight", train, ref.batch_norm, x, **TIGHT)
         rng = np.random.default_rng(9)
-        # exact in float32, too
-        stats = rng.integers(-4, 5, c) / 4, rng.integers(1, 9, c) / 4
-        add("batch_norm_act", f"{shape} given", lambda F, x, w, b, s=stats: _batch_norm(
-            x, w, b, stats=s), with_options(ref.batch_norm, stats=stats), x, w, b, **loose)
-        for name, args, oracle in [("relu", (0, 0), ref.relu), ("tanh", (0, 0), ref.tanh),
-                                   ("leaky_relu", (0.1, 0), with_options(ref.leaky_relu, 0.1))]:
-            act = (name, *map(float, args))
-            add("batch_norm_act", f"{shape} {name}",
-                lambda F, x, w, b, a=act: _batch_norm(x, w, b, act=a),
-                with_options(ref.batch_norm, act=oracle), x, w, b, **loose, smooth=name == "tanh")
-        act = ("relu", 0.0, 0.0)
-        add("batch_norm_act", f"{shape} residual relu",
-            lambda F, x, w, b, r, a=act: _batch_norm(x, w, b, r, act=a),
-            with_options(ref.batch_norm, act=ref.relu), x, w, b, x, **loose, smooth=False)
-        add("batch_norm_act", f"{shape} residual", lambda F, x, w, b, r: _batch_norm(x, w, b, r),
-            ref.batch_norm, x, w, b, x, **loose)
-        add("batch_norm_act", f"{shape} residual relu given",
-            lambda F, x, w, b, r, a=act, s=stats: _batch_norm(x, w, b, r, stats=s, act=a),
-            with_options(ref.batch_norm, stats=stats, act=ref.relu), x, w, b, x, **loose,
-            smooth=False)
+        stats = rng.integers(-4, 5, c) / 4, rng.integers(1, 9, c) / 4  # exact in float32, too
+        fused(f"{shape} given", (x, w, b), stats=stats, smooth=True)
+        fused(f"{shape} residual", (x, w, b, x), smooth=True)
+        fused(f"{shape} residual relu given", (x, w, b, x), ref.relu, stats, RELU)
+        fused(f"{shape} relu", (x, w, b), ref.relu, act=RELU)
+        fused(f"{shape} tanh", (x, w, b), ref.tanh, act=("tanh", 0.0, 0.0), smooth=True)
+        fused(f"{shape} leaky_relu", (x, w, b), with_options(ref.leaky_relu, 0.1),
+              act=("leaky_relu", 0.1, 0.0))
+
+
+def _row_norm_cases() -> None:
+    for shape, dims in [((7, 5), 1), ((3, 4, 17), 1), ((2, 3, 5, 7), 3), ((300, 130), 1),
+                        ((3, 2000), 1), ((1, 1, 33), 2), ((40, 1030), 1)]:
+        last = shape[len(shape) - dims :]
+        args = (last if dims > 1 else last[0],)
+        for draw, loose in ((normal, TIGHT), (offset, {"forward": (16, 2000),
+                                                       "backward": (32, 30_000)})):
+            label = f"{shape} over {dims} {'' if draw is normal else 'offset'}"
+            add("layer_norm", label, lambda F, x, w, b, a=args: F.layer_norm(x, *a, w, b),
+                with_options(ref.layer_norm, dims=dims), Input(shape, draw), Input(last, positive),
+                Input(last), **loose, smooth=draw is normal)
+        add("layer_norm", f"{shape} over {dims} no weight", call_f("layer_norm", *args),
+            with_options(ref.layer_norm, dims=dims), Input(shape), **TIGHT)
+    for shape, groups in [((3, 6), 2), ((2, 5, 4, 17), 17), ((2, 5, 4, 17), 1), ((3, 9, 7, 24), 4),
+                          ((4, 32, 32, 32), 8), ((2, 3, 2100), 3), ((1, 6, 4), 2)]:
+        c = shape[-1:]
+        label = f"{shape} {groups} groups"
+        loose = {**TIGHT, "backward": (32, 64 * np.sqrt(np.prod(shape[:-1])))}
+        for draw in (normal, offset):
+            if draw is offset:
+                loose = {"forward": (16, 4000), "backward": (32, 4000 * np.prod(shape[:-1]))}
+            add("group_norm", label + ("" if draw is normal else " offset"),
+                lambda F, x, w, b, g=groups: F.group_norm(x, g, w, b),
+                with_options(ref.group_norm, groups=groups), Input(shape, draw), Input(c, positive),
+                Input(c), **loose, smooth=draw is normal)
+        add("group_norm", label + " no weight", call_f("group_norm", groups),
+            with_options(ref.group_norm, groups=groups), Input(shape), **TIGHT)
 
 
 # ---- elementwise arithmetic ---------------------------------------------------------------------
@@ -605,8 +633,8 @@ def _fastnn():
 
 
 for _build in (_linear_cases, _conv_cases, _conv_transpose_cases, _embedding_cases, _pool_cases,
-               _activation_cases, _softmax_cases, _loss_cases, _norm_cases, _arithmetic_cases,
-               _reduction_cases, _shape_cases):
+               _activation_cases, _softmax_cases, _loss_cases, _batch_norm_cases, _row_norm_cases,
+               _arithmetic_cases, _reduction_cases, _shape_cases):
     _build()
 
 

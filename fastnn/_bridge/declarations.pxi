@@ -79,6 +79,10 @@ cdef extern from "fastnn.h" nogil:
                                        const void *, const double *, const fnn_norm *) noexcept nogil
         fnn_status (*norm_bwd_data)(void *, const void *, const void *, const void *, const double *,
                                     const double *, const void *, const fnn_norm *) noexcept nogil
+        fnn_status (*layer_norm_fwd)(void *, double *, const void *, const void *, const void *, double,
+                                     ptrdiff_t, ptrdiff_t) noexcept nogil
+        fnn_status (*layer_norm_bwd)(void *, void *, void *, const void *, const void *, const double *,
+                                     const void *, ptrdiff_t, ptrdiff_t) noexcept nogil
         fnn_status (*dropout_fwd)(void *, uint8_t *, const void *, ptrdiff_t, double, uint64_t, uint64_t) noexcept nogil
         fnn_status (*dropout_bwd)(void *, const void *, const uint8_t *, ptrdiff_t, double) noexcept nogil
         fnn_status (*uniform)(void *, ptrdiff_t, double, double, uint64_t, uint64_t) noexcept nogil

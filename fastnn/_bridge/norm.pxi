@@ -1,4 +1,5 @@
-# Batch and group normalization. Statistics are a float64 Array (2, samples, groups): mean and 1/std.
+# Batch, group and layer normalization. Statistics are a float64 Array: means, then 1/std; of batch
+# and group normalization (2, samples, groups), of layer normalization (2, rows).
 
 cdef int check_channels(Array a, Array x, str op, str name) except -1:
     """a has one element for each channel of x (the last axis), in x's dtype."""
@@ -164,3 +165,76 @@ def norm_bwd(str op, Array dy, Array x, Array y, Array stats, Array weight, bint
         put(&c, weight)
         run(&c)
     return dx, dw, db, dy if need_residual else None
+
+
+cdef int layer_norm_check(Array x, Array a, int dims, str name) except -1:
+    """The last `dims` axes of x are the shape of a, a weight or bias, or None."""
+    cdef int i
+    if a is None:
+        return 0
+    check_same_dtype(x, a, "layer_norm", "x", name)
+    for i in range(dims):
+        if a.ndim != dims or a.dims[i] != x.dims[x.ndim - dims + i]:
+            raise ValueError(
+                f"layer_norm: {name} must have shape {x.shape[x.ndim - dims:]}, got {a.shape}"
+            )
+    return 0
+
+
+cdef Array layer_norm_geometry(call *c, Array x, int dims):
+    """Sets the sizes; returns an Array for the statistics."""
+    cdef int i
+    cdef Py_ssize_t shape[2]
+    shape[0], shape[1] = 2, 1
+    c.n[1] = 1
+    for i in range(x.ndim):
+        if i < x.ndim - dims:
+            shape[1] *= x.dims[i]
+        else:
+            c.n[1] *= x.dims[i]
+    c.n[0] = shape[1]
+    return new_array(DT_F64, 2, shape)
+
+
+cdef int layer_norm_fwd_call(call *c) noexcept nogil:
+    return fnn_kernels_for(c.dt).layer_norm_fwd(c.p[0], <double *>c.p[1], c.p[2], c.p[3], c.p[4],
+                                                c.d[0], c.n[0], c.n[1])
+
+
+def layer_norm_fwd(Array x, int dims, Array weight, Array bias, double eps):
+    """(y, statistics) of x, normalized over its last `dims` axes."""
+    cdef call c
+    check_float(x, "layer_norm", "x")
+    layer_norm_check(x, weight, dims, "weight")
+    layer_norm_check(x, bias, dims, "bias")
+    cdef Array stats = layer_norm_geometry(&c, x, dims), y = new_like(x, x.dt)
+    begin(&c, layer_norm_fwd_call, "layer_norm", x.dt)
+    put3(&c, y, stats, x)
+    put2(&c, weight, bias)
+    c.d[0] = eps
+    if x.size:
+        run(&c)
+    return y, stats
+
+
+cdef int layer_norm_bwd_call(call *c) noexcept nogil:
+    return fnn_kernels_for(c.dt).layer_norm_bwd(c.p[0], c.p[1], c.p[2], c.p[3], c.p[4],
+                                                <double *>c.p[5], c.p[6], c.n[0], c.n[1])
+
+
+def layer_norm_bwd(Array dy, Array x, Array stats, int dims, Array weight,
+                   bint need_dx, bint need_dw, bint need_db):
+    """(dx, dw, db), each None where not needed."""
+    cdef call c
+    check_same_dtype(dy, x, "layer_norm", "gradient", "x")
+    check_same_shape(dy, x, "layer_norm", "gradient", "x")
+    layer_norm_geometry(&c, x, dims)
+    cdef Array dx = new_like(x, x.dt) if need_dx else None
+    cdef Array dw = new_array(x.dt, dims, x.dims + x.ndim - dims) if need_dw else None
+    cdef Array db = new_array(x.dt, dims, x.dims + x.ndim - dims) if need_db else None
+    begin(&c, layer_norm_bwd_call, "layer_norm", x.dt, True)
+    put3(&c, dx, dw, db)
+    put2(&c, dy, x)
+    put2(&c, stats, weight)
+    run(&c)
+    return dx, dw, db

@@ -19,13 +19,13 @@ from .loss import (
     SmoothL1Loss,
 )
 from .module import Module, Parameter
-from .norm import BatchNorm1d, BatchNorm2d
+from .norm import BatchNorm1d, BatchNorm2d, GroupNorm, LayerNorm
 from .pooling import AdaptiveAvgPool2d, AvgPool2d, MaxPool2d
 
 __all__ = [
     "AdaptiveAvgPool2d", "AvgPool2d", "BCEWithLogitsLoss", "BatchNorm1d", "BatchNorm2d", "Conv2d",
-    "ConvTranspose2d", "CrossEntropyLoss", "Dropout", "Embedding", "Flatten", "Identity", "Input",
-    "L1Loss", "Linear", "MSELoss", "MaxPool2d", "Maxout", "Module", "ModuleList",
-    "MultiMarginLoss", "NLLLoss", "Parameter", "Residual", "Sequential", "SmoothL1Loss",
-    "activation", "fold_batch_norm", "init", *activation.__all__,
+    "ConvTranspose2d", "CrossEntropyLoss", "Dropout", "Embedding", "Flatten", "GroupNorm",
+    "Identity", "Input", "L1Loss", "LayerNorm", "Linear", "MSELoss", "MaxPool2d", "Maxout",
+    "Module", "ModuleList", "MultiMarginLoss", "NLLLoss", "Parameter", "Residual", "Sequential",
+    "SmoothL1Loss", "activation", "fold_batch_norm", "init", *activation.__all__,
 ]  # fmt: skip

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from ..creation import ones, zeros
-from ..ops import batch_norm_act
+from ..ops import batch_norm_act, group_norm, layer_norm
 from ..ops.activation import number
+from ..ops.norm import sizes
 from ..tensor import Tensor, as_tensor
 from .linear import count
 from .module import Module, Parameter
@@ -28,10 +30,8 @@ class _BatchNorm(Module):
     ) -> None:
         kind = type(self).__name__
         self.num_features = count(kind, "num_features", num_features)
-        self.eps = number(kind, "eps", eps)
+        self.eps = _eps(kind, eps)
         self.momentum = None if momentum is None else number(kind, "momentum", momentum)
-        if not self.eps > 0.0:
-            raise ValueError(f"{kind}: eps must be positive, got {eps}")
         if self.momentum is not None and not 0.0 <= self.momentum <= 1.0:
             raise ValueError(f"{kind}: momentum must be in [0, 1] or None, got {momentum}")
         self.affine = bool(affine)
@@ -121,3 +121,105 @@ class BatchNorm2d(_BatchNorm):
 
     _ndims = (4,)
     _expected = "(N, H, W, {0})"
+
+
+class LayerNorm(Module):
+    """Layer normalization over the last axes: see `functional.layer_norm`.
+
+    Parameters
+    ----------
+    normalized_shape : int or sequence of int
+    eps : float
+    elementwise_affine : bool
+        Whether there are a learned weight (ones at first) and, with `bias`, a bias (zeros).
+    bias : bool
+
+    Attributes
+    ----------
+    weight, bias : normalized_shape, or None
+
+    Notes
+    -----
+    Ba, Kiros & Hinton, "Layer Normalization", 2016.
+    """
+
+    def __init__(
+        self,
+        normalized_shape: Any,
+        eps: float = 1e-5,
+        elementwise_affine: bool = True,
+        bias: bool = True,
+    ) -> None:
+        self.normalized_shape = sizes("LayerNorm", normalized_shape)
+        self.eps = _eps("LayerNorm", eps)
+        self.elementwise_affine = bool(elementwise_affine)
+        shape, affine = self.normalized_shape, self.elementwise_affine
+        self.weight = Parameter(ones(shape)) if affine else None
+        self.bias = Parameter(zeros(shape)) if affine and bias else None
+
+    def forward(self, x: Any) -> Tensor:
+        return layer_norm(x, self.normalized_shape, self.weight, self.bias, self.eps)
+
+    def config(self) -> dict[str, Any]:
+        return {
+            "normalized_shape": list(self.normalized_shape),
+            "eps": self.eps,
+            "elementwise_affine": self.elementwise_affine,
+            "bias": self.bias is not None,
+        }
+
+
+class GroupNorm(Module):
+    """Group normalization of (N, ..., C): see `functional.group_norm`.
+
+    Parameters
+    ----------
+    num_groups : int
+        Divides num_channels.
+    num_channels : int
+        C, the size of the last axis.
+    eps : float
+    affine : bool
+        Whether there are a learned weight (ones at first) and bias (zeros).
+
+    Attributes
+    ----------
+    weight, bias : (C,) or None
+
+    Notes
+    -----
+    Wu & He, "Group Normalization", 2018.
+    """
+
+    def __init__(
+        self, num_groups: int, num_channels: int, eps: float = 1e-5, affine: bool = True
+    ) -> None:
+        self.num_groups = count("GroupNorm", "num_groups", num_groups)
+        self.num_channels = count("GroupNorm", "num_channels", num_channels)
+        if self.num_channels % self.num_groups:
+            raise ValueError(
+                f"GroupNorm: num_groups must divide num_channels, got {num_groups}, {num_channels}"
+            )
+        self.eps = _eps("GroupNorm", eps)
+        self.affine = bool(affine)
+        self.weight = Parameter(ones(self.num_channels)) if self.affine else None
+        self.bias = Parameter(zeros(self.num_channels)) if self.affine else None
+
+    def forward(self, x: Any) -> Tensor:
+        x = as_tensor(x, "GroupNorm")
+        if x.ndim < 2 or x.shape[-1] != self.num_channels:
+            raise ValueError(
+                f"GroupNorm: x must be (N, ..., {self.num_channels}), got shape {x.shape}"
+            )
+        return group_norm(x, self.num_groups, self.weight, self.bias, self.eps)
+
+    def config(self) -> dict[str, Any]:
+        names = ("num_groups", "num_channels", "eps", "affine")
+        return {name: getattr(self, name) for name in names}
+
+
+def _eps(owner: str, eps: Any) -> float:
+    eps = number(owner, "eps", eps)
+    if not 0.0 < eps < math.inf:
+        raise ValueError(f"{owner}: eps must be positive and finite, got {eps}")
+    return eps

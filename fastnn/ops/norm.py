@@ -1,4 +1,4 @@
-"""Normalization over the batch; channels are the last axis."""
+"""Batch, group and layer normalization; channels are the last axis."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from .. import _core
 from ..tensor import Tensor, as_tensor, record
 from .activation import number
 
-__all__ = ["batch_norm", "batch_norm_act"]
+__all__ = ["batch_norm", "batch_norm_act", "group_norm", "layer_norm"]
 
 
 def batch_norm(
@@ -148,3 +148,96 @@ def _normalized(
         return [g for g, there in zip(grads, present, strict=True) if there]
 
     return record(op, y, (x, *(t for t in optional if t is not None)), backward, row >= 0)
+
+
+def group_norm(
+    x: Any, num_groups: int, weight: Any = None, bias: Any = None, eps: float = 1e-5
+) -> Tensor:
+    """Group normalization: each group of channels of each sample with mean 0 and variance 1.
+
+    y = (x - mean) / sqrt(var + eps) weight + bias (Wu & He, 2018, section 3.1)
+
+    Parameters
+    ----------
+    x : (N, ..., C)
+        Statistics are over all axes but the first, and over C / num_groups neighbouring channels.
+    num_groups : int
+        Divides C. 1 normalizes whole samples, C each channel alone (instance normalization).
+    weight, bias : (C,), optional
+        1 and 0 unless given.
+    eps : float
+
+    Returns
+    -------
+    Tensor of x's shape
+
+    Raises
+    ------
+    ValueError, TypeError
+        If shapes or dtypes do not fit, or num_groups does not divide C.
+    """
+    op = "group_norm"
+    x = as_tensor(x, op)
+    weight, bias = _optional(op, "weight", weight), _optional(op, "bias", bias)
+    if isinstance(num_groups, bool) or not hasattr(num_groups, "__index__"):
+        raise TypeError(f"group_norm: num_groups must be an int, got {type(num_groups).__name__}")
+    groups, eps, a = int(num_groups), _eps(op, eps), x._array
+    _core.norm_check(op, a, *(None if t is None else t._array for t in (weight, bias)))
+    if groups < 1 or a.shape[-1] % groups:
+        raise ValueError(f"group_norm: num_groups must divide {a.shape[-1]} channels, got {groups}")
+    stats = _core.norm_stats(op, a, a.shape[0], groups, eps)
+    return _normalized(op, x, stats, weight, bias, False)
+
+
+def layer_norm(
+    x: Any, normalized_shape: Any, weight: Any = None, bias: Any = None, eps: float = 1e-5
+) -> Tensor:
+    """Layer normalization: the last axes of each sample with mean 0 and variance 1.
+
+    y = (x - mean) / sqrt(var + eps) weight + bias (Ba, Kiros & Hinton, 2016, section 3)
+
+    Parameters
+    ----------
+    x : (..., *normalized_shape)
+    normalized_shape : int or sequence of int
+        The shape of the last axes, over which mean and variance are taken.
+    weight, bias : normalized_shape, optional
+        1 and 0 unless given.
+    eps : float
+
+    Returns
+    -------
+    Tensor of x's shape
+
+    Raises
+    ------
+    ValueError, TypeError
+        If shapes or dtypes do not fit.
+    """
+    op = "layer_norm"
+    x = as_tensor(x, op)
+    shape = sizes(op, normalized_shape)
+    optional = (_optional(op, "weight", weight), _optional(op, "bias", bias))
+    w, b = (None if t is None else t._array for t in optional)
+    dims, eps, a = len(shape), _eps(op, eps), x._array
+    if a.shape[max(a.ndim - dims, 0) :] != shape:
+        raise ValueError(f"layer_norm: x must be (..., {str(shape)[1:-1]}), got shape {a.shape}")
+    y, stats = _core.layer_norm_fwd(a, dims, w, b, eps)
+    needs = [t is not None and t.requires_grad for t in (x, *optional)]
+    present = [True, *(t is not None for t in optional)]
+
+    def backward(dy: _core.Array) -> list[_core.Array | None]:
+        grads = _core.layer_norm_bwd(dy, a, stats, dims, w, *needs)
+        return [g for g, there in zip(grads, present, strict=True) if there]
+
+    return record(op, y, (x, *(t for t in optional if t is not None)), backward)
+
+
+def sizes(op: str, shape: Any) -> tuple[int, ...]:
+    """normalized_shape as a tuple of at least one positive int."""
+    items = tuple(shape) if isinstance(shape, tuple | list) else (shape,)
+    if not items or any(isinstance(n, bool) or not hasattr(n, "__index__") for n in items):
+        raise TypeError(f"{op}: normalized_shape must be an int or several, got {shape!r}")
+    if min(items) < 1:
+        raise ValueError(f"{op}: normalized_shape must be at least 1, got {shape!r}")
+    return tuple(int(n) for n in items)

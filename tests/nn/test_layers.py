@@ -350,7 +350,8 @@ EVERY = [
     nn.Softmax(0), nn.LogSoftmax(1), nn.SELU(), nn.CELU(0.3), nn.SiLU(), nn.GELU("tanh"), nn.Mish(),
     nn.Softplus(2.0, 5.0), nn.Softsign(), nn.LogSigmoid(), nn.Hardtanh(-2.0, 3.0), nn.ReLU6(),
     nn.Hardsigmoid(), nn.Hardswish(), nn.Threshold(0.5, -1.0), nn.SmoothL1Loss("sum", 0.3),
-    nn.BCEWithLogitsLoss(),
+    nn.BCEWithLogitsLoss(), nn.BatchNorm1d(3, momentum=None, affine=False),
+    nn.BatchNorm2d(3, 1e-3, 0.2), nn.LayerNorm((2, 3), bias=False), nn.GroupNorm(2, 4),
 ]  # fmt: skip
 
 

@@ -321,3 +321,79 @@ def test_the_trainer_predicts_with_the_running_statistics():
         found = trainer.predict(x)
         np.testing.assert_allclose(found, model.eval()(x).numpy(), rtol=1e-5, atol=1e-6)
         model.train()
+
+
+@pytest.mark.parametrize(("layer", "shape", "axes"), [
+    (nn.LayerNorm(17), (5, 17), 1), (nn.LayerNorm((4, 17)), (3, 4, 17), (1, 2)),
+    (nn.GroupNorm(17, 17), (3, 9, 17), 1), (nn.GroupNorm(1, 17), (3, 9, 17), (1, 2)),
+])  # fmt: skip
+@pytest.mark.parametrize("offset", [0, 1000])
+def test_rows_and_groups_with_a_large_mean(layer, shape, axes, offset):
+    x = (offset + normal(*shape)).astype(np.float32)
+    x64 = x.astype(np.float64)
+    mean, var = x64.mean(axes, keepdims=True), x64.var(axes, keepdims=True)
+    np.testing.assert_allclose(
+        layer(x).numpy(), (x64 - mean) / np.sqrt(var + 1e-5), rtol=1e-5, atol=2e-6
+    )
+
+
+def test_nan_stays_in_its_row_and_group():
+    x = normal(4, 5, 6)
+    x[1, 2, 3] = np.nan
+    expected = np.zeros(x.shape, bool)
+    expected[1, 2] = True
+    np.testing.assert_array_equal(np.isnan(nn.LayerNorm(6)(x).numpy()), expected)
+    expected[1] = False
+    expected[1, :, 3:] = True
+    np.testing.assert_array_equal(np.isnan(nn.GroupNorm(2, 6)(x).numpy()), expected)
+
+
+def test_layer_and_group_norm_layers(tmp_path):
+    assert list(nn.LayerNorm((2, 3), bias=False).state_dict()) == ["weight"]
+    assert not list(nn.LayerNorm(3, elementwise_affine=False).parameters())
+    assert not list(nn.GroupNorm(1, 3, affine=False).parameters())
+    model = nn.Sequential(nn.Linear(4, 6), nn.LayerNorm(6), nn.GroupNorm(3, 6, eps=1e-3))
+    for parameter in model.parameters():
+        with fnn.no_grad():
+            parameter.copy_(normal(*parameter.shape))
+    fnn.save(model, tmp_path / "m.safetensors")
+    x = normal(5, 4)
+    again = fnn.load(tmp_path / "m.safetensors")
+    np.testing.assert_array_equal(again(x).numpy(), model(x).numpy())
+    assert repr(again) == repr(model)
+    fnn.gradcheck(model.double(), normal(5, 4, dtype=np.float64))
+
+
+def test_layer_and_group_norm_of_nothing():
+    for layer in (nn.LayerNorm(6), nn.GroupNorm(2, 6)):
+        x = fnn.tensor(normal(0, 3, 6), requires_grad=True)
+        y = layer(x)
+        assert y.shape == (0, 3, 6)
+        y.sum().backward()
+        assert x.grad.shape == x.shape
+        assert not layer.weight.grad.numpy().any()
+
+
+def test_layer_and_group_norm_errors():
+    for call, message in (
+        (lambda: F.layer_norm(normal(2, 3), 4), r"x must be \(..., 4,\), got shape \(2, 3\)"),
+        (lambda: F.layer_norm(normal(3), (2, 3)), r"x must be \(..., 2, 3\), got shape \(3,\)"),
+        (lambda: F.layer_norm(normal(2, 3), 0), "normalized_shape must be at least 1"),
+        (lambda: F.layer_norm(normal(2, 3), 3, normal(2)), r"weight must have shape \(3,\), got"),
+        (lambda: F.group_norm(normal(2, 6), 4), "num_groups must divide 6 channels, got 4"),
+        (lambda: F.group_norm(normal(2, 6), 0), "num_groups must divide"),
+        (lambda: F.group_norm(normal(6), 2), r"x must be \(N, ..., channels\)"),
+        (lambda: F.group_norm(normal(2, 6), 2, normal(2)), r"weight must have shape \(6,\)"),
+        (lambda: nn.GroupNorm(4, 6), "num_groups must divide num_channels"),
+        (lambda: nn.GroupNorm(2, 6)(normal(2, 4)), r"x must be \(N, ..., 6\)"),
+        (lambda: nn.LayerNorm(3, eps=0), "eps must be positive"),
+    ):  # fmt: skip
+        with pytest.raises(ValueError, match=message):
+            call()
+    for call, message in (
+        (lambda: F.layer_norm(normal(2, 3), "3"), "normalized_shape must be an int or several"),
+        (lambda: F.layer_norm(normal(2, 3), 3, np.ones(3)), "x is float32, weight is float64"),
+        (lambda: F.group_norm(normal(2, 6), 2.0), "num_groups must be an int"),
+    ):
+        with pytest.raises(TypeError, match=message):
+            call()
