@@ -111,7 +111,7 @@ def _run(layers: list[Module], x: Any) -> Any:
         if fused:
             fused = False
         elif i < last and type(layer) in _HOSTS and not layer.has_hooks() and _fits(layers[i + 1]):
-            x = _together(layer, x, layers[i + 1].row)
+            x = _together(layer, x, layers[i + 1].row)  # type: ignore[attr-defined]
             fused = True
         else:
             x = layer(x)
