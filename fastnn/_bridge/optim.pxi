@@ -57,6 +57,7 @@ def update(str op, UpdateRule rule, list params, dict state, object make):
     cdef TensorBase p
     cdef Array a, g, s
     cdef dict own
+    cdef list held = []  # while the GIL is dropped, whatever other threads do to the tensors
     cdef int i
     cdef bint made
     cdef fnn_param *row
@@ -82,14 +83,16 @@ def update(str op, UpdateRule rule, list params, dict state, object make):
         for p in params:  # float32 from the front, float64 from the back
             if p.grad is None:
                 continue
-            a = p._array
+            a, g = p._array, (<TensorBase>p.grad)._array
+            held.append(a)
+            held.append(g)
             if a.dt == DT_F32:
                 row = &rows[low]
                 low += 1
             else:
                 high -= 1
                 row = &rows[high]
-            row.param, row.grad, row.n = a.data, (<TensorBase>p.grad)._array.data, a.size
+            row.param, row.grad, row.n = a.data, g.data, a.size
             if not rule.arrays:
                 continue
             own = state.get(p)
@@ -101,6 +104,7 @@ def update(str op, UpdateRule rule, list params, dict state, object make):
                 s = state_entry(op, name, own, &made, make, a, rule.start)
                 check_same_dtype(a, s, op, "parameter", name)
                 check_same_shape(a, s, op, "parameter", name)
+                held.append(s)
                 row.state[i] = s.data
                 row.first = made
             i = 0
@@ -108,6 +112,7 @@ def update(str op, UpdateRule rule, list params, dict state, object make):
                 s = state_entry(op, name, own, &made, make, None, first)
                 if s.dt != DT_F64 or s.size != 1:
                     raise ValueError(f"{op}: state {name!r} must be one float64 number")
+                held.append(s)
                 row.count[i] = <double *>s.data
                 i += 1
         run_rule(&rule.c, rows, low, n)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -83,8 +83,11 @@ class LBFGS(Optimizer):
         }  # fmt: skip
         self.check_options(options)
         super().__init__(params, options)
-        if len(self.param_groups) != 1:
-            raise ValueError(f"LBFGS: takes one group, got {len(self.param_groups)}")
+
+    def add_param_group(self, group: Mapping[str, Any]) -> None:
+        if self.param_groups:
+            raise ValueError("LBFGS: takes one group of parameters")
+        super().add_param_group(group)
 
     def check_options(self, group: dict[str, Any]) -> None:
         for option in ("lr", "tolerance_grad", "tolerance_change"):
