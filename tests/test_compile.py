@@ -44,11 +44,15 @@ def eager(model, loss, optimizer):
     return step
 
 
-def train(make_model, data, compiled, loss=F.cross_entropy, before_step=None):
+def sgd(parameters):
+    return optim.SGD(parameters, lr=0.05, momentum=0.9, weight_decay=1e-3)
+
+
+def train(make_model, data, compiled, loss=F.cross_entropy, before_step=None, rule=sgd):
     """Losses, and the bytes of all parameters, gradients and buffers, and the random stream."""
     fnn.manual_seed(5)
     model = make_model()
-    optimizer = optim.SGD(model.parameters(), lr=0.05, momentum=0.9, weight_decay=1e-3)
+    optimizer = rule(model.parameters())
     make = (lambda *a: fnn.compile(*a, fullgraph=True)) if compiled else eager
     step = make(model, loss, optimizer)
     losses = []
@@ -80,6 +84,23 @@ def test_mlp_and_cifar_quick_with_dropout(threads):
         return model
 
     same(net, batches(20, (4, 32, 32, 3), 10))
+
+
+@pytest.mark.parametrize("rule", [optim.Adam, optim.NAdam, optim.RMSprop], ids=lambda r: r.__name__)
+def test_batch_normalization_and_sums_with_rules_that_count(rule):
+    def net():
+        body = nn.Sequential(
+            nn.Conv2d(4, 4, 3, padding=1, bias=False), nn.BatchNorm2d(4), nn.ReLU(),
+            nn.Conv2d(4, 4, 3, padding=1, bias=False), nn.BatchNorm2d(4, momentum=None),
+        )  # fmt: skip
+        head = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3))
+        return nn.Sequential(nn.Conv2d(2, 4, 3), nn.Residual(body, activation="relu"), head)
+
+    def before_step(i, model, optimizer):
+        optimizer.param_groups[0]["lr"] = 0.01 / (1 + i)
+        model.train(i != 7)
+
+    same(net, batches(20, (8, 8, 8, 2)), rule=rule, before_step=before_step)
 
 
 def test_changing_options_mode_and_shapes():

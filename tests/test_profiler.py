@@ -44,7 +44,7 @@ def calls(p, by="op"):
 OPS = {
     "conv2d": 1, "max_pool2d": 1, "linear": 1, "cross_entropy": 3, "full": 1, "loss backward": 1,
     "linear data backward": 1, "linear weights backward": 1, "linear bias backward": 1,
-    "max_pool2d backward": 1, "relu backward": 1, "conv2d weights backward": 1, "sgd": 1,
+    "max_pool2d backward": 1, "relu backward": 1, "conv2d weights backward": 1, "SGD": 1,
 }  # fmt: skip
 LAYERS = {"0 (Conv2d)": 3, "2 (MaxPool2d)": 2, "4 (Linear)": 4, "(no layer)": 6}
 

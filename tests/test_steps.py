@@ -22,6 +22,12 @@ def make(net, batch):
         model, shape = fnn.models.mlp(256, (128, 64), 10), (256,)
     elif net == "cifar_quick":
         model, shape = fnn.models.cifar_quick(), (32, 32, 3)
+    elif net == "residual":
+        body = nn.Sequential(nn.Conv2d(16, 16, 3, padding=1), nn.BatchNorm2d(16), nn.Dropout(0.1),
+                             nn.Conv2d(16, 16, 3, padding=1), nn.BatchNorm2d(16))
+        head = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 10))
+        model = nn.Sequential(nn.Conv2d(3, 16, 3), nn.Residual(body, activation="relu"), head)
+        shape = (16, 16, 3)
     else:
         model, shape = nn.Sequential(nn.Linear(16, 4096), nn.ReLU(), nn.Linear(4096, 10)), (16,)
     x = rng.standard_normal((batch, *shape)).astype(np.float32)
@@ -118,7 +124,7 @@ def run(code, threads):
 
 
 @pytest.mark.parametrize("compiled", [False, True])
-@pytest.mark.parametrize("net", ["mlp", "cifar_quick"])
+@pytest.mark.parametrize("net", ["mlp", "cifar_quick", "residual"])
 @pytest.mark.parametrize("threads", [1, 2])
 def test_warm_steps_take_nothing_from_the_system(net, compiled, threads):
     found = json.loads(run(COUNT.format(net=net, compiled=compiled), threads))

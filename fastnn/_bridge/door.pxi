@@ -16,7 +16,7 @@ cdef union geometry:
 
 cdef struct call:
     thunk kernel
-    void *name  # a str that lives forever, borrowed
+    void *name  # a str, borrowed
     bint backward
     int dt
     int arrays

@@ -134,7 +134,7 @@ cdef class Plan:
     cdef call *calls
     cdef Py_ssize_t count, room
     cdef fnn_arena *arena
-    cdef list kept  # arrays beside those of the arena
+    cdef list kept  # arrays beside those of the arena; names
     cdef list layers, draws, written, grads, guards
     cdef dict unused  # arrays of the arena that no call had yet: who made them
     cdef patch *patches
@@ -189,6 +189,7 @@ cdef class Plan:
             self.spoil("cannot be replayed")
         if c.draws >= 0:
             self.draws.append((self.count, c.draws))
+        self.kept.append(<str>c.name)
         self.calls[self.count] = c[0]
         self.layers.append(layer)
         self.count += 1
@@ -221,7 +222,10 @@ cdef class Plan:
             self.patches[i].call, self.patches[i].array = call, array
             self.patches[i].input, self.patches[i].offset = k, offset
         self.patch_count = len(found)
-        self.kept = [a for a in self.kept if input_of(inputs, (<Array>a).data, &offset) < 0]
+        self.kept = [
+            item for item in self.kept
+            if type(item) is not Array or input_of(inputs, (<Array>item).data, &offset) < 0
+        ]
         self.output, self.loss = output, loss
         self.guards = [(t, (<TensorBase>t)._array, (<TensorBase>t).requires_grad) for t in tensors]
         self.grads = [(t, t.grad) for t in tensors if t.grad is not None]
