@@ -74,7 +74,7 @@ def same(make_model, data, **options):
 
 
 @pytest.mark.parametrize("threads", [1, 2])
-def test_mlp_and_cifar_quick_with_dropout(threads):
+def test_mlp_cifar_quick_with_dropout_and_resnet20(threads):
     fnn.set_num_threads(threads)
     same(lambda: fnn.models.mlp(64, (64,), 10), batches(20, (32, 64), 10))
 
@@ -84,6 +84,7 @@ def test_mlp_and_cifar_quick_with_dropout(threads):
         return model
 
     same(net, batches(20, (4, 32, 32, 3), 10))
+    same(fnn.models.resnet20, batches(20, (2, 32, 32, 3), 10))
 
 
 @pytest.mark.parametrize("rule", [optim.Adam, optim.NAdam, optim.RMSprop], ids=lambda r: r.__name__)
