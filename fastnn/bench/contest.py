@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from .isa import NO_SWITCH
 from .process import (
     OUR_NAMES,
     OURS,
@@ -259,8 +260,10 @@ class Field:
                 continue
             if found:
                 wrong.append(f"against {name}: {found}")
-            else:
-                ready[name] = worker
+                continue
+            ready[name] = worker
+            if self.isa != "native" and peer.lib in NO_SWITCH:
+                row.notes.append(NO_SWITCH[peer.lib])
         if wrong:
             row.failure = "; ".join(wrong)
             return row, {}

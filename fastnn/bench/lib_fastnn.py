@@ -206,13 +206,14 @@ class FastNN(Library):
             return loss
 
         if self.compiled:
-            replay = _find(fnn, "compile")(model, F.cross_entropy, optimizer)
+            targets = fnn.tensor(labels)
+            replay = _find(fnn, "compile")(model, F.cross_entropy, optimizer, fullgraph=True)
 
             def run() -> Any:
-                return replay(x, labels)
+                return replay(x, targets)
 
         def outputs() -> Data:
-            losses = [run().item() for _ in range(a["checked"])]
+            losses = [float(run()) for _ in range(a["checked"])]
             updates = {f"update {name}": _numpy(p) - d[name] for name, p in values.items()}
             return {"losses": np.array(losses), **updates}
 

@@ -97,12 +97,12 @@ def _vgg() -> Net:
 
 
 def _alexnet() -> Net:
-    """Krizhevsky et al. (2012) in one group, without dropout and response normalization."""
+    """Krizhevsky (2014), "One weird trick", without dropout."""
     pool = ("pool", 3, 2)
     layers = (
-        conv(96, 11, 4, 2, bias=True), ("act",), pool,
-        conv(256, 5, bias=True), ("act",), pool,
-        *(y for out in (384, 384, 256) for y in (conv(out, 3, bias=True), ("act",))), pool,
+        conv(64, 11, 4, 2, bias=True), ("act",), pool,
+        conv(192, 5, bias=True), ("act",), pool,
+        *(y for out in (384, 256, 256) for y in (conv(out, 3, bias=True), ("act",))), pool,
         ("flatten",), ("linear", 4096), ("act",), ("linear", 4096), ("act",), ("linear", 1000),
     )  # fmt: skip
     return Net("AlexNet", (224, 224, 3), layers, classes=1000)

@@ -11,7 +11,7 @@ from typing import Any
 from .contest import Row, Timing
 from .figures import Figure
 from .nets import NETS
-from .process import OURS
+from .process import OUR_NAMES, OURS
 from .suites import ACTIVATIONS, SIGMOID_LOSS
 from .workloads import BACKWARD, BEST, COPY, FORWARD, IN_CACHE, IN_MEMORY, Workload
 
@@ -119,7 +119,7 @@ def reached(row: Row) -> str:
 
 def _timing(row: Row, name: str) -> str:
     timing = row.timings.get(name)
-    mark = "*" if name in row.no_peers and name not in (row.ours, COPY) else ""
+    mark = "*" if name in row.no_peers and name not in (*OUR_NAMES, COPY) else ""
     return f"{milliseconds(timing.median)} ±{timing.spread:.0%}{mark}" if timing else "–"
 
 
@@ -144,9 +144,9 @@ def rows_table(run: Run, kinds: tuple[str, ...], wide: bool) -> Table:
     for r in rows:
         first = r.work.foundation and f"{goal(r.work.foundation)} {r.judge(r.work.foundation)}"
         body.append([
-            r.work.name, _timing(r, OURS.name), _speed(r), share_of_peak(r, run),
-            *(_timing(r, p) for p in peers), reached(r), (first or "–").strip(),
-            goal(r.work.targets), r.verdict,
+            r.work.name, _timing(r, OURS.name if wide else r.ours), _speed(r),
+            share_of_peak(r, run), *(_timing(r, p) for p in peers), reached(r),
+            (first or "–").strip(), goal(r.work.targets), r.verdict,
         ])  # fmt: skip
     return head, body
 

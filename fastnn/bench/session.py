@@ -34,7 +34,7 @@ class Plan:
     figures: bool = True
     quick: bool = False
     rounds: int = ROUNDS
-    seconds: float = 0.15
+    seconds: float = 0.1
     limit: float = float("inf")
 
 

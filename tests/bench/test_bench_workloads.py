@@ -6,6 +6,7 @@ import math
 import numpy as np
 import pytest
 
+from fastnn import models
 from fastnn.bench import lib_fastnn, lib_numpy, workloads
 from fastnn.bench.inputs import inputs
 from fastnn.bench.job import Job, UnsupportedError
@@ -122,6 +123,22 @@ def test_our_networks_have_these_parameters(net):
         model = lib_fastnn.build(NETS[net].layers, "relu", NETS[net].input_shape)
     except UnsupportedError as error:
         pytest.skip(str(error))
+    assert [p.shape for p in model.parameters()] == list(parameters(NETS[net]).values())
+
+
+@pytest.mark.parametrize(
+    ("net", "arguments"),
+    [
+        ("tiny_mlp", {"in_features": 64, "hidden": (64,)}), ("mlp", {}), ("cifar_quick", {}),
+        ("resnet20", {}), ("alexnet", {}),
+        ("mobilenet_v1", {"width_multiplier": 0.25, "num_classes": 10}),
+    ],
+)  # fmt: skip
+def test_these_are_the_networks_of_our_models(net, arguments):
+    name = "mlp" if net == "tiny_mlp" else net
+    if name not in models.names():
+        pytest.skip(f"this version has no models.{name}")
+    model = models.get(name, **arguments)
     assert [p.shape for p in model.parameters()] == list(parameters(NETS[net]).values())
 
 
