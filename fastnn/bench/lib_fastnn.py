@@ -221,6 +221,7 @@ class FastNN(Library):
 
     def infer(self, a: Args, d: Data) -> Job:
         model = self._model(a, d)[0].eval()
+        model = _find(nn, "fold_batch_norm")(model)  # as ONNX Runtime does when it loads a model
         x = fnn.tensor(d["x"])
         return _plain(lambda: _without_tape(model, x), "logits")
 
