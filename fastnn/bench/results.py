@@ -16,7 +16,7 @@ from .suites import ACTIVATIONS, SIGMOID_LOSS
 from .workloads import BACKWARD, BEST, COPY, FORWARD, IN_CACHE, IN_MEMORY, Workload
 
 BUSY = "the machine was busy with other work, so the figures mean little: repeat on a quiet one"
-GROUPS = ("networks", "shares", "costs", "layers")
+GROUPS = ("costs", "shares", "networks", "layers")
 
 Table = tuple[list[str], list[list[str]]]
 
@@ -224,7 +224,7 @@ def lecture_answer(run: Run) -> str:
 def network_losses(run: Run) -> dict[str, tuple[float, float]]:
     """Return seconds of each network's training step with ReLU and with sigmoid."""
     found = {}
-    for group in run.networks:
+    for group in run.shares + run.networks:
         times = {row.work.args["fn"]: median(row) for row in group}
         relu, sigmoid = times.get("relu"), times.get("sigmoid")
         if relu is not None and sigmoid is not None:

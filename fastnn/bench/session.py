@@ -16,7 +16,7 @@ from .workloads import Workload
 
 CHECKERS = (TORCH.name, NUMPY.name)  # who checks what is timed among ourselves
 QUESTIONS_SHARE = 0.45  # of the limit: what they do not reach is left out, the rows are not
-QUICK: dict[str, Any] = {"rounds": LEAST_ROUNDS, "seconds": 0.03, "limit": 45.0, "quick": True}
+QUICK: dict[str, Any] = {"rounds": LEAST_ROUNDS, "seconds": 0.02, "limit": 50.0, "quick": True}
 
 
 @dataclass(frozen=True)

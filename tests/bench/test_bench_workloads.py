@@ -183,7 +183,7 @@ def test_the_suite_has_every_row_with_its_targets():
 
 def test_the_quick_suite_asks_every_question():
     quick = suite(quick=True)
-    assert all(quick.groups.values())
+    assert quick.costs and quick.shares and quick.layers
     assert {"step", "infer", "conv", "activation"} <= {w.kind for w in quick.rows}
     assert len(quick.names) < len(suite().names) / 2
 
