@@ -12,6 +12,7 @@ import argparse
 import ctypes
 import importlib
 import json
+import math
 import os
 import resource
 import signal
@@ -50,6 +51,16 @@ def warm(job: Job, seconds: float) -> float:
         best = min(best, job.seconds_per_call(1))
         calls += 1
     return best
+
+
+def timed(job: Job, calls: int, limit: float) -> float:
+    """Return the mean time of a call; stop after ``limit`` seconds, if other work slows it down."""
+    end, done, total = time.perf_counter() + limit, 0, 0.0
+    while done < calls and (not done or time.perf_counter() < end):
+        some = min(math.ceil(calls / 8), calls - done)
+        total += job.seconds_per_call(some) * some
+        done += some
+    return total / done
 
 
 def usage(job: Job, calls: int) -> Reply:
@@ -96,9 +107,10 @@ class Server:
         if do == "warm":
             return {"seconds": warm(job, request["seconds"])}
         if do == "time":
+            limit = request.get("limit", math.inf)
             if request["untimed"]:
-                job.seconds_per_call(request["untimed"])
-            return {"seconds": job.seconds_per_call(request["calls"])}
+                timed(job, request["untimed"], limit)
+            return {"seconds": timed(job, request["calls"], limit)}
         if do == "usage":
             return usage(job, request["calls"])
         raise ValueError(f"unknown request {do!r}")

@@ -2,6 +2,7 @@
 """The bench's referee: it compares before it times, times by turns, and survives its contenders."""
 
 import itertools
+import math
 import os
 import re
 import subprocess
@@ -14,6 +15,7 @@ import pytest
 
 from fastnn.bench import contest
 from fastnn.bench.contest import Field, Timing, difference, take_turns
+from fastnn.bench.job import Job
 from fastnn.bench.process import (
     AbsentError,
     Contender,
@@ -23,6 +25,7 @@ from fastnn.bench.process import (
     environment,
     outputs,
 )
+from fastnn.bench.worker import timed
 from fastnn.bench.workloads import BEST, COPY, Workload, activation, goals, matmul
 
 WORK = matmul(3, 4, 5, **goals(None, 1.0))
@@ -338,3 +341,13 @@ def test_a_worker_holds_jobs_in_slots():
         worker.ask("setup", workload=matmul(4, 4, 4).as_json())  # empties the others
         with pytest.raises(WorkerError, match="time: no workload was set up"):
             Seat(worker, 1).ask("time", calls=1, untimed=0)
+
+
+def test_a_turn_that_other_work_slows_down_ends_early():
+    calls = []
+    slow = Job(lambda: time.sleep(0.01), dict)
+    slow.seconds_per_call = lambda n: calls.append(n) or time.sleep(0.01 * n) or 0.01
+    assert timed(slow, 80, limit=0.05) == pytest.approx(0.01)
+    assert calls == [10]
+    calls.clear()
+    assert timed(slow, 5, limit=math.inf) == pytest.approx(0.01) and sum(calls) == 5
