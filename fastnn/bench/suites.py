@@ -90,7 +90,11 @@ def _full() -> Suite:
 
 
 def _quick() -> Suite:
-    rows = [*_steps()[:3], train_step("resnet20", 16, **goals(None, 2.0, PyTorch=2.5))]
+    rows = [
+        *_steps()[:2],
+        train_step(SHARES, 32, **goals(0.7, 1.7, PyTorch=2.3)),
+        train_step("resnet20", 16, **goals(None, 2.0, PyTorch=2.5)),
+    ]
     rows += [inference("resnet20", 1, **goals(**{"ONNX Runtime": 1.2}))]
     rows += [matmul(512, 512, 512, **goals(0.85, 1.05)), linear(64, 512, 784, **goals(0.9, 1.3))]
     rows += [w for w in _convs() if "32→32" in w.name or "depthwise" in w.name]
