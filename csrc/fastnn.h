@@ -31,12 +31,17 @@ typedef struct {
     fnn_act act;
 } fnn_gemm;
 
+/* How a convolution is computed. AUTO: by estimated time; WINOGRAD where it is impossible: DIRECT. */
+enum { FNN_CONV_AUTO = 0, FNN_CONV_DIRECT = 1, FNN_CONV_WINOGRAD = 2 };
+enum { FNN_PASS_FWD = 0, FNN_PASS_DATA = 1, FNN_PASS_WEIGHTS = 2 };
+
 /* Convolution geometry; c and k are totals over all groups. oh = (h + 2 pad_h - dil_h (r-1) - 1) /
  * stride_h + 1. act applies to the forward pass only. */
 typedef struct {
     ptrdiff_t n, h, w, c, k, r, s, oh, ow;
     ptrdiff_t stride_h, stride_w, pad_h, pad_w, dil_h, dil_w, groups;
     fnn_act act;
+    int algo; /* FNN_CONV_* */
 } fnn_conv;
 
 /* Pooling geometry: window r by s (at most 255 elements for max). count_include_pad for average. */
