@@ -106,6 +106,20 @@ def linear_bwd(
     need_dw: bool,
     need_db: bool,
 ) -> tuple[Array | None, Array | None, Array | None]: ...
+
+CONV_ALGOS: dict[str, int]
+
+def set_conv_algo(name: str) -> None: ...
+def conv2d_algo(
+    x: tuple[int, ...],
+    w: tuple[int, ...],
+    dt: int,
+    stride: _Pair,
+    padding: _Pair,
+    dilation: _Pair,
+    groups: int,
+    algo: str,
+) -> tuple[str, str, str]: ...
 def conv2d_fwd(
     x: Array,
     w: Array,
@@ -114,6 +128,7 @@ def conv2d_fwd(
     padding: _Pair,
     dilation: _Pair,
     groups: int,
+    algo: str,
     act: int = -1,
     p0: float = 0.0,
     p1: float = 0.0,
@@ -127,6 +142,7 @@ def conv2d_bwd(
     padding: _Pair,
     dilation: _Pair,
     groups: int,
+    algo: str,
     act: int,
     p0: float,
     p1: float,

@@ -115,9 +115,11 @@ def cpu_name() -> str:
 
 
 def _start() -> None:
-    """At import: FASTNN_CPU, then FASTNN_NUM_THREADS, OMP_NUM_THREADS or the usable cores."""
+    """At import: FASTNN_CPU and FASTNN_CONV_ALGO, then the threads: FASTNN_NUM_THREADS,
+    OMP_NUM_THREADS or the usable cores."""
     wanted = os.environ.get("FASTNN_CPU")
     _core.set_target(wanted if wanted is not None else _core.runnable_targets()[0])
+    _core.set_conv_algo(os.environ.get("FASTNN_CONV_ALGO", "auto"))
     for name in ("FASTNN_NUM_THREADS", "OMP_NUM_THREADS"):
         text = os.environ.get(name, "").split(",")[0].strip()
         if not text:

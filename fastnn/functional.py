@@ -7,6 +7,7 @@ from .ops import (
     batch_norm,
     cat,
     conv2d,
+    conv2d_algo,
     conv_transpose2d,
     dropout,
     embedding,
@@ -24,7 +25,7 @@ from .ops.activation import *  # noqa: F403
 from .ops.loss import *  # noqa: F403
 
 __all__ = [
-    "adaptive_avg_pool2d", "avg_pool2d", "batch_norm", "cat", "conv2d", "conv_transpose2d",
-    "dropout", "embedding", "group_norm", "layer_norm", "linear", "log_softmax", "max_pool2d",
-    "pad", "softmax", "stack", *_activation.__all__, *_loss.__all__,
+    "adaptive_avg_pool2d", "avg_pool2d", "batch_norm", "cat", "conv2d", "conv2d_algo",
+    "conv_transpose2d", "dropout", "embedding", "group_norm", "layer_norm", "linear",
+    "log_softmax", "max_pool2d", "pad", "softmax", "stack", *_activation.__all__, *_loss.__all__,
 ]  # fmt: skip

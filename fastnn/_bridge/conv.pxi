@@ -1,9 +1,41 @@
 # Convolution.
 
+CONV_ALGOS = {"auto": FNN_CONV_AUTO, "direct": FNN_CONV_DIRECT, "winograd": FNN_CONV_WINOGRAD}
+cdef int conv_default = FNN_CONV_AUTO
+
+
+def set_conv_algo(str name):
+    """What "auto" stands for from now on; where it is impossible, convolutions stay direct."""
+    global conv_default
+    if name not in CONV_ALGOS:
+        raise ValueError(f"FASTNN_CONV_ALGO: expected one of {', '.join(CONV_ALGOS)}, got {name!r}")
+    conv_default = CONV_ALGOS[name]
+
+
+cdef int conv_algo(fnn_conv *g, int dt, object name) except -1:
+    """Checks the algorithm that was asked for and enters it."""
+    algo = CONV_ALGOS.get(name) if isinstance(name, str) else None
+    if algo is None:
+        raise ValueError(f"conv2d: algo must be one of {', '.join(CONV_ALGOS)}, got {name!r}")
+    g.algo = algo
+    cdef int found = 0
+    if g.algo == FNN_CONV_AUTO:
+        g.algo = conv_default
+    elif g.algo == FNN_CONV_WINOGRAD:
+        fnn_kernels_for(dt).conv2d_algo(&found, FNN_PASS_FWD, g)
+        if found != FNN_CONV_WINOGRAD:
+            raise ValueError(
+                "conv2d: algo='winograd' needs float32, a 3x3 or 5x5 kernel, stride 1, dilation 1 "
+                f"and one group, got {'float32' if dt == FNN_F32 else 'float64'}, {g.r}x{g.s}, "
+                f"stride {(g.stride_h, g.stride_w)}, dilation {(g.dil_h, g.dil_w)}, "
+                f"groups {g.groups}"
+            )
+    return 0
+
+
 cdef int conv_geometry(fnn_conv *g, Array x, Array w, tuple stride, tuple padding, tuple dilation,
-                       Py_ssize_t groups) except -1:
+                       Py_ssize_t groups, object algo) except -1:
     """Checks x (N,H,W,C), w (K,R,S,C/groups) and fills the geometry."""
-    cdef Py_ssize_t span_h, span_w
     check_float(x, "conv2d", "x")
     check_same_dtype(x, w, "conv2d", "x", "weight")
     if x.ndim != 4:
@@ -12,8 +44,14 @@ cdef int conv_geometry(fnn_conv *g, Array x, Array w, tuple stride, tuple paddin
         raise ValueError(
             f"conv2d: weight must be (out_channels, kh, kw, in_channels // groups), got shape {w.shape}"
         )
-    g.n, g.h, g.w, g.c = x.dims[0], x.dims[1], x.dims[2], x.dims[3]
-    g.k, g.r, g.s = w.dims[0], w.dims[1], w.dims[2]
+    return conv_sizes(g, x.dt, x.dims, w.dims, stride, padding, dilation, groups, algo)
+
+
+cdef int conv_sizes(fnn_conv *g, int dt, const Py_ssize_t *x, const Py_ssize_t *w, tuple stride,
+                    tuple padding, tuple dilation, Py_ssize_t groups, object algo) except -1:
+    cdef Py_ssize_t span_h, span_w
+    g.n, g.h, g.w, g.c = x[0], x[1], x[2], x[3]
+    g.k, g.r, g.s = w[0], w[1], w[2]
     g.stride_h, g.stride_w = stride
     g.pad_h, g.pad_w = padding
     g.dil_h, g.dil_w = dilation
@@ -27,13 +65,13 @@ cdef int conv_geometry(fnn_conv *g, Array x, Array w, tuple stride, tuple paddin
         raise ValueError(
             f"conv2d: groups must divide {g.c} input and {g.k} output channels, got {groups}"
         )
-    if w.dims[3] * groups != g.c:
+    if w[3] * groups != g.c:
         raise ValueError(
-            f"conv2d: weight has {w.dims[3]} input channels"
+            f"conv2d: weight has {w[3]} input channels"
             f"{f' in each of {groups} groups' if groups > 1 else ''}, x has {g.c}"
         )
     if g.r < 1 or g.s < 1 or g.c < 1 or g.k < 1:
-        raise ValueError(f"conv2d: weight sizes must be at least 1, got shape {w.shape}")
+        raise ValueError(f"conv2d: weight sizes must be at least 1, got shape {(w[0], w[1], w[2], w[3])}")
     span_h = g.dil_h * (g.r - 1) + 1
     span_w = g.dil_w * (g.s - 1) + 1
     if g.h + 2 * g.pad_h < span_h or g.w + 2 * g.pad_w < span_w:
@@ -49,7 +87,24 @@ cdef int conv_geometry(fnn_conv *g, Array x, Array w, tuple stride, tuple paddin
             f"conv2d: the padded input {g.h + 2 * g.pad_h}x{g.w + 2 * g.pad_w} is too large"
         )
     g.act.unary = -1
-    return 0
+    return conv_algo(g, dt, algo)
+
+
+def conv2d_algo(tuple x, tuple w, int dt, tuple stride, tuple padding, tuple dilation,
+                Py_ssize_t groups, object algo):
+    """The algorithms of forward, backward data and backward weights for these shapes."""
+    cdef fnn_conv g
+    cdef Py_ssize_t[4] xs, ws
+    for i in range(4):
+        xs[i], ws[i] = x[i], w[i]
+    conv_sizes(&g, dt, xs, ws, stride, padding, dilation, groups, algo)
+    names = {number: name for name, number in CONV_ALGOS.items()}
+    cdef int found = 0
+    result = []
+    for which in (FNN_PASS_FWD, FNN_PASS_DATA, FNN_PASS_WEIGHTS):
+        fnn_kernels_for(dt).conv2d_algo(&found, which, &g)
+        result.append(names[found])
+    return tuple(result)
 
 
 cdef inline double conv_flops(fnn_conv *g) noexcept:
@@ -61,12 +116,12 @@ cdef int conv2d_fwd_call(call *c) noexcept nogil:
 
 
 def conv2d_fwd(Array x, Array w, object bias, tuple stride, tuple padding, tuple dilation,
-               Py_ssize_t groups, int act=-1, double p0=0.0, double p1=0.0):
+               Py_ssize_t groups, object algo, int act=-1, double p0=0.0, double p1=0.0):
     """y (N,OH,OW,K) = act(conv(x, w) + bias)."""
     cdef call c
     cdef fnn_conv *g = &c.g.conv
     begin(&c, conv2d_fwd_call, "conv2d", x.dt)
-    conv_geometry(g, x, w, stride, padding, dilation, groups)
+    conv_geometry(g, x, w, stride, padding, dilation, groups, algo)
     cdef Array b = None
     if bias is not None:
         b = bias
@@ -103,7 +158,7 @@ def conv_transpose2d_fwd(Array x, Array w, tuple size, tuple stride, tuple paddi
     cdef Py_ssize_t dims[4]
     dims[0], dims[1], dims[2], dims[3] = x.dims[0], size[0], size[1], w.dims[3] * groups
     cdef Array y = new_array(x.dt, 4, dims)
-    conv_geometry(g, y, w, stride, padding, dilation, groups)
+    conv_geometry(g, y, w, stride, padding, dilation, groups, "auto")
     if x.shape != (g.n, g.oh, g.ow, g.k):
         raise ValueError(f"conv_transpose2d: x must be {(g.n, g.oh, g.ow, g.k)}, got {x.shape}")
     begin(&c, conv2d_bwd_data_call, "conv_transpose2d", x.dt)
@@ -115,12 +170,12 @@ def conv_transpose2d_fwd(Array x, Array w, tuple size, tuple stride, tuple paddi
 
 
 def conv2d_bwd(Array dy, Array x, Array w, object y, tuple stride, tuple padding, tuple dilation,
-               Py_ssize_t groups, int act, double p0, double p1,
+               Py_ssize_t groups, object algo, int act, double p0, double p1,
                bint need_dx, bint need_dw, bint need_db):
     """(dx, dw, db), each None where not needed; y is the output of a fused activation or None."""
     cdef call c
     cdef fnn_conv *g = &c.g.conv
-    conv_geometry(g, x, w, stride, padding, dilation, groups)
+    conv_geometry(g, x, w, stride, padding, dilation, groups, algo)
     check_same_dtype(dy, x, "conv2d", "gradient", "x")
     if dy.shape != (g.n, g.oh, g.ow, g.k):
         raise ValueError(f"conv2d: gradient must be {(g.n, g.oh, g.ow, g.k)}, got {dy.shape}")

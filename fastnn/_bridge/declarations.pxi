@@ -18,10 +18,17 @@ cdef extern from "fastnn.h" nogil:
         ptrdiff_t m, n, k, lda, ldb, ldc
         int trans_a, trans_b, accumulate
         fnn_act act
+    enum: FNN_CONV_AUTO
+    enum: FNN_CONV_DIRECT
+    enum: FNN_CONV_WINOGRAD
+    enum: FNN_PASS_FWD
+    enum: FNN_PASS_DATA
+    enum: FNN_PASS_WEIGHTS
     ctypedef struct fnn_conv:
         ptrdiff_t n, h, w, c, k, r, s, oh, ow
         ptrdiff_t stride_h, stride_w, pad_h, pad_w, dil_h, dil_w, groups
         fnn_act act
+        int algo
     ctypedef struct fnn_pool:
         ptrdiff_t n, h, w, c, r, s, oh, ow
         ptrdiff_t stride_h, stride_w, pad_h, pad_w
@@ -44,6 +51,7 @@ cdef extern from "fastnn.h" nogil:
         fnn_status (*conv2d_fwd)(void *, const void *, const void *, const void *, const fnn_conv *) noexcept nogil
         fnn_status (*conv2d_bwd_data)(void *, const void *, const void *, const fnn_conv *) noexcept nogil
         fnn_status (*conv2d_bwd_weights)(void *, void *, const void *, const void *, const fnn_conv *) noexcept nogil
+        fnn_status (*conv2d_algo)(int *, int, const fnn_conv *) noexcept nogil
         fnn_status (*max_pool2d_fwd)(void *, uint8_t *, const void *, const fnn_pool *) noexcept nogil
         fnn_status (*max_pool2d_bwd)(void *, const void *, const uint8_t *, const fnn_pool *) noexcept nogil
         fnn_status (*avg_pool2d_fwd)(void *, const void *, const fnn_pool *) noexcept nogil

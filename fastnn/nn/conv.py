@@ -7,7 +7,7 @@ from typing import Any
 
 from .. import init
 from ..creation import empty
-from ..ops import conv2d_act, conv_transpose2d, pad, pair
+from ..ops import conv2d_act, conv2d_algo, conv_transpose2d, pad, pair
 from ..ops.activation import number
 from ..tensor import Tensor
 from .linear import count, start_bias
@@ -35,6 +35,8 @@ class Conv2d(Module):
     bias : bool
     bias_init : float
         What the bias starts with.
+    algo : {"auto", "direct", "winograd"}
+        See `functional.conv2d`.
 
     Attributes
     ----------
@@ -55,6 +57,7 @@ class Conv2d(Module):
         bias: bool = True,
         *,
         bias_init: float = 0.0,
+        algo: str = "auto",
     ) -> None:
         self.in_channels = count("Conv2d", "in_channels", in_channels)
         self.out_channels = count("Conv2d", "out_channels", out_channels)
@@ -72,9 +75,12 @@ class Conv2d(Module):
         )
         self._amount, self._rest = self._resolve_padding()
         self.bias_init = number("Conv2d", "bias_init", bias_init)
+        self.algo = algo
         shape = (self.out_channels, *self.kernel_size, self.in_channels // self.groups)
         self.weight = Parameter(init.kaiming_uniform_(empty(shape)))
         self.bias = start_bias("Conv2d", self.out_channels, bias, self.bias_init)
+        h, w = (d * (k - 1) + 1 for d, k in zip(self.dilation, self.kernel_size, strict=True))
+        self.algorithms((1, h, w, self.in_channels))  # refuses what is unknown or impossible
 
     def _resolve_padding(self) -> tuple[tuple[int, int], tuple[int, int]]:
         """Padding on both sides, and what "same" needs in addition below and to the right."""
@@ -99,11 +105,26 @@ class Conv2d(Module):
         if self._rest != (0, 0):
             x = pad(x, (0, 0, 0, self._rest[1], 0, self._rest[0]))
         return conv2d_act(
-            x, self.weight, self.bias, self.stride, self._amount, self.dilation, self.groups, act
-        )
+            x, self.weight, self.bias, self.stride, self._amount, self.dilation, self.groups, act,
+            self.algo,
+        )  # fmt: skip
+
+    def algorithms(self, input_shape: tuple[int, ...]) -> dict[str, str]:
+        """What `functional.conv2d_algo` says about an input (N, H, W, C)."""
+        n, h, w, c = input_shape
+        return conv2d_algo(
+            (n, h + self._rest[0], w + self._rest[1], c),
+            (self.out_channels, *self.kernel_size, self.in_channels // self.groups),
+            self.stride, self._amount, self.dilation, self.groups,
+            dtype=str(self.weight.dtype), algo=self.algo,
+        )  # fmt: skip
 
     def flops(self, input_shape: tuple[int, ...], output_shape: tuple[int, ...]) -> int:
         return 2 * math.prod(output_shape) * math.prod(self.weight.shape[1:])
+
+    def algorithm(self, input_shape: tuple[int, ...]) -> str:
+        found = tuple(self.algorithms(input_shape).values())
+        return found[0] if len(set(found)) == 1 else "/".join(found)
 
     def config(self) -> dict[str, Any]:
         padding = self.padding
@@ -117,6 +138,7 @@ class Conv2d(Module):
             "groups": self.groups,
             "bias": self.bias is not None,
             "bias_init": self.bias_init,
+            "algo": self.algo,
         }
 
     def extra_repr(self) -> str:
@@ -124,7 +146,8 @@ class Conv2d(Module):
             f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}",
             f"stride={self.stride}",
         ]
-        defaults = {"padding": (0, 0), "dilation": (1, 1), "groups": 1, "bias_init": 0.0}
+        defaults = {"padding": (0, 0), "dilation": (1, 1), "groups": 1, "bias_init": 0.0,
+                    "algo": "auto"}  # fmt: skip
         for name, default in defaults.items():
             if (value := getattr(self, name)) != default:
                 parts.append(f"{name}={value!r}")

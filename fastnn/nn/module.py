@@ -376,8 +376,12 @@ class Module:
         """Multiplications and additions of this layer's products in one forward (2 per MAC)."""
         return 0
 
+    def algorithm(self, input_shape: tuple[int, ...]) -> str:
+        """How it computes: one name, or those of forward and its two gradients, or nothing."""
+        return ""
+
     def summary(self, input_shape: tuple[int, ...], profile: Profile | None = None) -> Summary:
-        """A table of layers, output shapes, parameters, FLOPs and activation bytes.
+        """A table of layers, output shapes, parameters, FLOPs, activation bytes and algorithms.
 
         Parameters
         ----------
