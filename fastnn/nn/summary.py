@@ -64,27 +64,25 @@ class Summary:
         return sum(row.activation_bytes for row in self.rows)
 
     def __str__(self) -> str:
-        head = ["layer", "output shape", "parameters", "FLOPs", "activation bytes"]
+        head = ["layer", "output shape", "parameters", "FLOPs", "activation bytes", "algorithm"]
         times = any(row.seconds is not None for row in self.rows)
         body = [
             [
                 row.label,
                 str(row.output_shape),
                 *(f"{n:,}" for n in (row.parameters, row.flops, row.activation_bytes)),
-                *([_milliseconds(row.seconds)] if times else []),
                 row.algorithm,
+                *([_milliseconds(row.seconds)] if times else []),
             ]
             for row in self.rows
         ]
         total = [
             "total", "",
-            *(f"{n:,}" for n in (self.parameters, self.flops, self.activation_bytes)),
+            *(f"{n:,}" for n in (self.parameters, self.flops, self.activation_bytes)), "",
         ]  # fmt: skip
         if times:
             head.append("ms")
             total.append(_milliseconds(sum(row.seconds or 0.0 for row in self.rows)))
-        head.append("algorithm")
-        total.append("")
         widths = [max(map(len, column)) for column in zip(head, *body, total, strict=True)]
         rule = "-" * (sum(widths) + 2 * (len(widths) - 1))
         lines = [_line(head, widths), rule, *(_line(row, widths) for row in body), rule]
@@ -100,9 +98,8 @@ def _milliseconds(seconds: float | None) -> str:
 
 
 def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
-    text = (0, 1, len(cells) - 1)
     aligned = [
-        cell.ljust(width) if i in text else cell.rjust(width)
+        cell.ljust(width) if i in (0, 1, 5) else cell.rjust(width)
         for i, (cell, width) in enumerate(zip(cells, widths, strict=True))
     ]
     return "  ".join(aligned).rstrip()
