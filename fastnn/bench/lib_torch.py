@@ -114,6 +114,11 @@ def build(layers: Layers, fn: str, shape: tuple[int, ...]) -> tuple[torch.nn.Mod
 def open_library(threads: int, tuned: bool = False, compiled: bool = False) -> Library:
     """Set the number of threads."""
     torch.set_num_threads(threads)
+    if compiled and torch.backends.cpu.get_cpu_capability() == "AVX2":
+        # Held to AVX2 by ATen's switch alone, its compiler still writes for the CPU: wrong results.
+        import torch._inductor.config
+
+        torch._inductor.config.cpp.simdlen = 256
     return Torch(tuned, compiled)
 
 
