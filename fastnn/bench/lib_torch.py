@@ -116,9 +116,9 @@ def open_library(threads: int, tuned: bool = False, compiled: bool = False) -> L
     torch.set_num_threads(threads)
     if compiled and torch.backends.cpu.get_cpu_capability() == "AVX2":
         # Held to AVX2 by ATen's switch alone, its compiler still writes for the CPU: wrong results.
-        import torch._inductor.config
+        from torch._inductor import config as inductor
 
-        torch._inductor.config.cpp.simdlen = 256
+        inductor.cpp.simdlen = 256
     return Torch(tuned, compiled)
 
 

@@ -215,8 +215,8 @@ def train_step(net: str, batch: int, fn: str = "relu", **more: Any) -> Workload:
     """A training step: forward, cross-entropy, backward, SGD with momentum, data in memory."""
     total, first = forward_flops(NETS[net], batch)
     name = f"{NETS[net].title} step, batch {batch}" + ("" if fn == "relu" else f", {fn}")
-    # A value that rounds over a kink, or to another maximum, flips a whole gradient, and many layers
-    # or normalized ones multiply that: there one step is compared, in the root mean square. An
+    # A value that rounds over a kink, or to another maximum, flips a whole gradient, and many or
+    # normalized layers multiply that: there one step is compared, in the root mean square. An
     # update is known to half an ulp of its weight. The first layer needs no gradient of its data.
     deep = bool(statistics(NETS[net])) or len(parameters(NETS[net])) > 12
     args = {"net": net, "batch": batch, "fn": fn, "checked": 1 if deep else CHECKED_STEPS}
