@@ -13,7 +13,7 @@ from .config import empty_cache, get_num_threads, set_num_threads, show_config
 from .creation import *  # noqa: F403
 from .creation import __all__ as _creation
 from .gradcheck import GradcheckError, gradcheck
-from .io import load, load_checkpoint, save, save_checkpoint
+from .io import load, load_checkpoint, load_preprocessing, save, save_checkpoint
 from .ops import cat, maximum, minimum, pad, stack
 from .random import get_rng_state, manual_seed, set_rng_state
 from .tensor import Tensor, from_numpy, tensor
@@ -21,19 +21,20 @@ from .tensor import Tensor, from_numpy, tensor
 __all__ = [
     "GradcheckError", "Tensor", "Trainer", "cat", "compile", "data", "datasets", "empty_cache",
     "from_numpy", "functional", "get_num_threads", "get_rng_state", "gradcheck", "init",
-    "is_grad_enabled", "load", "load_checkpoint", "manual_seed", "maximum", "minimum", "models",
-    "nn", "no_grad", "optim", "pad", "profile", "save", "save_checkpoint", "set_num_threads",
-    "set_rng_state", "show_config", "stack", "tensor", *_creation,
+    "is_grad_enabled", "load", "load_checkpoint", "load_preprocessing", "manual_seed", "maximum",
+    "minimum", "models", "nn", "no_grad", "optim", "pad", "preprocessing", "profile", "save",
+    "save_checkpoint", "set_num_threads", "set_rng_state", "show_config", "stack", "tensor",
+    *_creation,
 ]  # fmt: skip
 
 if TYPE_CHECKING:
-    from . import data, datasets
+    from . import data, datasets, preprocessing
     from .plan import compile
     from .profiler import profile
     from .train import Trainer
 
 # Modules that most programs need only in part: imported when first used, to keep import fast.
-_LAZY_MODULES = ("bench", "data", "datasets", "report", "train")
+_LAZY_MODULES = ("bench", "data", "datasets", "preprocessing", "report", "train")
 _LAZY_NAMES = {"Trainer": "train", "compile": "plan", "profile": "profiler"}
 
 

@@ -21,12 +21,13 @@ from .tensor import Tensor
 from .torch_weights import from_torch_state, to_torch_state
 
 __all__ = [
-    "from_torch_state", "load", "load_checkpoint", "read_metadata", "replace_file", "save",
-    "save_checkpoint", "to_torch_state",
+    "from_torch_state", "load", "load_checkpoint", "load_preprocessing", "read_metadata",
+    "replace_file", "save", "save_checkpoint", "to_torch_state",
 ]  # fmt: skip
 
 _FORMAT = 1
 _LAYER = ".layer"  # marks the JSON of a layer; no sub-module can have a name with a dot
+_PREPROCESSING = ".preprocessing."  # before the names of its arrays; no weight's begins with a dot
 _LAYERS: dict[str, type[nn.Module]] = {
     kind.__name__: kind
     for kind in (
@@ -60,7 +61,11 @@ def replace_file(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 def save(
-    model: nn.Module, path: str | os.PathLike[str], metadata: Mapping[str, Any] | None = None
+    model: nn.Module,
+    path: str | os.PathLike[str],
+    metadata: Mapping[str, Any] | None = None,
+    *,
+    preprocessing: Any = None,
 ) -> None:
     """Writes a model of fastnn's own layers: architecture and weights.
 
@@ -71,21 +76,31 @@ def save(
         Replaced as a whole if it exists.
     metadata : mapping, optional
         JSON values of yours, stored along.
+    preprocessing : optional
+        A fitted transformer of `fastnn.preprocessing`, or a `data.Normalize`: what the model's
+        inputs go through, for `load_preprocessing`.
 
     Raises
     ------
     ValueError
-        If the model has a layer of another kind, or one layer or parameter in two places.
+        If the model has a layer of another kind, or one layer or parameter in two places, or
+        `preprocessing` is not fitted.
     TypeError
-        If `metadata` is not JSON.
+        If `metadata` is not JSON, or `preprocessing` of another kind.
     """
-    content = {
+    content: dict[str, Any] = {
         "format": _FORMAT,
         "kind": "model",
         "model": _architecture(model),
         "metadata": dict(metadata or {}),
     }
-    _write("save", path, _arrays("", model.state_dict()), content)
+    arrays = _arrays("", model.state_dict())
+    if preprocessing is not None:
+        from .preprocessing._compose import describe
+
+        content["preprocessing"], found = describe("save", preprocessing)
+        arrays |= {_PREPROCESSING + name: array for name, array in found.items()}
+    _write("save", path, arrays, content)
 
 
 def load(path: str | os.PathLike[str]) -> nn.Module:
@@ -99,8 +114,42 @@ def load(path: str | os.PathLike[str]) -> nn.Module:
         If it is truncated, not fastnn's, or names an unknown layer, or weights are missing.
     """
     content, arrays = _read("load", path)
-    prefix = "model." if content["kind"] == "checkpoint" else ""
-    return _rebuild("load", path, content, _below(prefix, arrays))
+    if content["kind"] == "checkpoint":
+        arrays = _below("model.", arrays)
+    else:
+        arrays = {k: v for k, v in arrays.items() if not k.startswith(_PREPROCESSING)}
+    return _rebuild("load", path, content, arrays)
+
+
+def load_preprocessing(path: str | os.PathLike[str]) -> Any:
+    """The transformer that `save` stored along with a model: the same bits as when it was saved.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        As `load`; also if the model was saved without preprocessing, or with an unknown one.
+
+    Examples
+    --------
+    >>> import numpy as np, os, tempfile, fastnn as fnn
+    >>> scale = fnn.preprocessing.Standardize().fit(np.array([[1.0, 2.0], [3.0, 6.0]]))
+    >>> path = os.path.join(tempfile.mkdtemp(), "model.safetensors")
+    >>> fnn.save(fnn.nn.Linear(2, 1), path, preprocessing=scale)
+    >>> fnn.load_preprocessing(path).transform(np.array([[3.0, 6.0]])).tolist()
+    [[1.0, 1.0]]
+    """
+    from .preprocessing._compose import rebuild
+
+    content, arrays = _read("load_preprocessing", path)
+    description = content.get("preprocessing")
+    if description is None:
+        raise ValueError(f"load_preprocessing: {path} was saved without preprocessing")
+    try:
+        return rebuild(description, _below(_PREPROCESSING, arrays))
+    except (KeyError, TypeError, ValueError, IndexError, RecursionError) as error:
+        raise ValueError(f"load_preprocessing: {path} is broken: {error}") from None
 
 
 def read_metadata(path: str | os.PathLike[str]) -> dict[str, Any]:

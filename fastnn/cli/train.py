@@ -10,14 +10,13 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from .. import datasets, models, nn, optim
 from ..config import config, set_num_threads
 from ..creation import zeros
-from ..data import Compose, Normalize, RandomCrop, RandomHorizontalFlip
+from ..data import Compose, RandomCrop, RandomHorizontalFlip
 from ..io import save
 from ..optim import lr_scheduler
+from ..preprocessing import Standardize
 from ..random import manual_seed
 from ..train import Trainer
 from ._common import output_file, real, whole, write_json
@@ -162,7 +161,7 @@ def run(args: argparse.Namespace) -> int:
     )
     manual_seed(args.seed)
     model = build(settings["model"], train[0].shape[1:], len(recipe.classes), args.activation)
-    normalize = Normalize.fit(train[0])
+    preprocess = Standardize(per="channel").fit(train[0])
     augment: list[Any] = []
     augment += [RandomCrop(train[0].shape[1:3], recipe.crop)] if recipe.crop else []
     augment += [RandomHorizontalFlip()] if recipe.flip else []
@@ -170,7 +169,7 @@ def run(args: argparse.Namespace) -> int:
     steps = -(-len(train[0]) // settings["batch_size"])
     scheduler, unit = schedule(args.schedule, optimizer, settings["epochs"], steps)
     trainer = Trainer(
-        model, optimizer, preprocess=normalize, progress=not args.no_progress,
+        model, optimizer, preprocess=preprocess, progress=not args.no_progress,
         scheduler=scheduler, schedule_by=unit,
     )  # fmt: skip
     start = time.perf_counter()
@@ -186,10 +185,9 @@ def run(args: argparse.Namespace) -> int:
     if args.save:
         metadata = {
             **settings, "classes": list(recipe.classes), "test_accuracy": measured["accuracy"],
-            "mean": np.atleast_1d(normalize.mean).tolist(),
-            "std": np.atleast_1d(normalize.std).tolist(),
+            "mean": (preprocess.mean_ / 255).tolist(), "std": (preprocess.scale_ / 255).tolist(),
         }  # fmt: skip
-        save(model, args.save, metadata)
+        save(model, args.save, metadata, preprocessing=preprocess)
         print(f"saved {args.save}")
     if args.json:
         write_json(args.json, {

@@ -235,6 +235,8 @@ def test_train_saves_a_model_that_predicts_and_a_record(tiny, tmp_path, capsys):
     normalize = Normalize(metadata["mean"], metadata["std"])
     right = model(fnn.from_numpy(normalize(x))).numpy().argmax(axis=1) == y
     assert right.mean() == metadata["test_accuracy"] == found["test"]["accuracy"]
+    preprocess = fnn.load_preprocessing(weights)
+    np.testing.assert_allclose(preprocess(x), normalize(x), atol=2e-6)
 
 
 def test_train_repeats_itself(tiny, tmp_path):
