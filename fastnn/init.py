@@ -15,14 +15,15 @@ from . import _core
 from .autograd import no_grad
 from .ops import activation as functions
 from .random import reserve
-from .tensor import Tensor
+from .tensor import Tensor, from_numpy
 
 if TYPE_CHECKING:
     from .nn import Module
 
 __all__ = [
-    "calculate_gain", "constant_", "init_model", "kaiming_normal_", "kaiming_uniform_", "normal_",
-    "ones_", "uniform_", "xavier_normal_", "xavier_uniform_", "zeros_",
+    "calculate_gain", "constant_", "init_model", "kaiming_normal_", "kaiming_uniform_", "lsuv_",
+    "normal_", "ones_", "orthogonal_", "trunc_normal_", "uniform_", "xavier_normal_",
+    "xavier_uniform_", "zeros_",
 ]  # fmt: skip
 
 # 1 / sqrt(E f(z)^2) for z ~ N(0, 1): keeps the second moment of signals, as sqrt(2) does for ReLU.
@@ -100,6 +101,62 @@ def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0) -> Tensor:
     return _draw("normal_", tensor, True, mean, std)
 
 
+def trunc_normal_(
+    tensor: Tensor, mean: float = 0.0, std: float = 1.0, a: float = -2.0, b: float = 2.0
+) -> Tensor:
+    """Fills from the normal distribution cut off outside of [a, b]; returns the tensor.
+
+    a and b are values, not multiples of std. Drawn by rejection, from a uniform distribution on
+    the part of [a, b] that is within 9 std of the mean.
+
+    Raises
+    ------
+    ValueError
+        If std <= 0 or a >= b, or [a, b] is more than 8 std away from the mean.
+    """
+    if not (math.isfinite(mean) and 0 < std < math.inf and a < b):
+        raise ValueError(
+            "trunc_normal_: expected finite mean, std > 0 and a < b, "
+            f"got mean={mean}, std={std}, a={a}, b={b}"
+        )
+    low, high = max((a - mean) / std, -9.0), min((b - mean) / std, 9.0)
+    if not (low < 8.0 and high > -8.0):
+        raise ValueError(
+            f"trunc_normal_: [{a}, {b}] is more than 8 std={std} away from mean={mean}"
+        )
+    size = _check("trunc_normal_", tensor).numel()
+    nearest = min(max(0.0, low), high)  # where the density is largest
+    z = np.empty(size)
+    missing = np.arange(size)
+    while missing.size:
+        place, height = _random("float64", (2, missing.size), False, 0.0, 1.0)
+        place = low + (high - low) * place
+        accepted = height < np.exp((nearest**2 - place**2) / 2)
+        z[missing[accepted]] = place[accepted]
+        missing = missing[~accepted]
+    values = (mean + std * z).reshape(tensor.shape).astype(tensor.dtype)
+    # The bounds hold after rounding, too.
+    return _store(tensor, np.clip(values, _rounded(tensor, a, 1), _rounded(tensor, b, -1)))
+
+
+def orthogonal_(tensor: Tensor, gain: float = 1.0) -> Tensor:
+    """gain times a random matrix with orthonormal rows, or columns if these are fewer.
+
+    A tensor of more dimensions is the matrix (shape[0], all others). Uniform among all such
+    matrices: Q of a Gaussian matrix, with the signs of R's diagonal (Saxe, McClelland and Ganguli,
+    "Exact solutions to the nonlinear dynamics of learning in deep linear neural networks", 2014;
+    Mezzadri, "How to generate random matrices from the classical compact groups", 2007).
+    """
+    _fans("orthogonal_", tensor)
+    if not math.isfinite(gain):
+        raise ValueError(f"orthogonal_: gain must be finite, got {gain}")
+    rows, columns = tensor.shape[0], math.prod(tensor.shape[1:])
+    draw = _random("float64", (max(rows, columns), min(rows, columns)), True, 0.0, 1.0)
+    q, r = np.linalg.qr(draw)
+    q *= np.where(np.diag(r) < 0, -gain, gain)
+    return _store(tensor, (q if rows >= columns else q.T).reshape(tensor.shape))
+
+
 def xavier_uniform_(tensor: Tensor, gain: float = 1.0) -> Tensor:
     """Uniform on [-a, a), a = gain sqrt(6 / (fan_in + fan_out)) (Glorot and Bengio, 2010)."""
     fan_in, fan_out = _fans("xavier_uniform_", tensor)
@@ -169,6 +226,91 @@ def init_model(model: Module, activation: str, bias: float = 0.0) -> Module:
     return model
 
 
+def lsuv_(model: Module, x: Any, std: float = 1.0, tol: float = 0.05, max_iter: int = 10) -> Module:
+    """Initial weights from data: every layer's outputs get the standard deviation `std`.
+
+    Weights are first drawn orthonormal; then, layer by layer in the order in which a batch passes
+    them, each weight is divided by the standard deviation of the layer's outputs until that is
+    `std` up to a share of `tol` (layer-sequential unit variance; Mishkin and Matas, "All you need
+    is a good init", 2016). Biases stay as they are.
+
+    Parameters
+    ----------
+    model : Module
+        Its Linear, Maxout and convolution layers are initialized; it runs in eval mode.
+    x : Tensor or array
+        A batch of training inputs, preprocessed as for training; a few hundred suffice.
+    std, tol : float
+    max_iter : int
+        Attempts for each layer.
+
+    Returns
+    -------
+    Module
+        `model`.
+
+    Raises
+    ------
+    ValueError
+        If a layer's outputs are constant, or not finite; the layer is named.
+
+    Examples
+    --------
+    >>> import fastnn as fnn
+    >>> net = fnn.nn.Sequential(*[fnn.nn.Linear(64, 64) for _ in range(9)])
+    >>> data = fnn.randn(200, 64) * 30.0
+    >>> bool(0.9 < lsuv_(net, data)(data).numpy().std() < 1.1)
+    True
+    """
+    from .nn import Conv2d, ConvTranspose2d, Linear, Maxout
+
+    if not (0 < std < math.inf and 0 < tol < math.inf):
+        raise ValueError(f"lsuv_: std and tol must be positive and finite, got {std}, {tol}")
+    layers: dict[Any, str] = {
+        m: name
+        for name, m in model.named_modules()
+        if isinstance(m, Linear | Maxout | Conv2d | ConvTranspose2d)
+    }
+    training = model.training
+    model.eval()
+    order: dict[Any, float] = {}  # the layers as they are met, with the std of their outputs
+
+    def measure(layer: Any, args: Any, output: Any) -> None:
+        order[layer] = float(output.numpy().std(dtype=np.float64))
+
+    try:
+        with no_grad():
+            for layer in layers:
+                orthogonal_(layer.weight)
+            _observed(model, x, list(layers), measure)
+            for layer in list(order):
+                name = layers[layer]
+                for _ in range(max_iter):
+                    _observed(model, x, [layer], measure)
+                    found = order[layer]
+                    if not 0 < found < math.inf:
+                        raise ValueError(
+                            f"lsuv_: the outputs of {name or 'the model'} have a standard "
+                            f"deviation of {found}"
+                        )
+                    if abs(found / std - 1) <= tol:
+                        break
+                    layer.weight.copy_(layer.weight * (std / found))
+    finally:
+        model.train(training)
+    return model
+
+
+def _observed(model: Module, x: Any, layers: list[Module], hook: Any) -> None:
+    """Runs the model on x, and the hook after each of the layers."""
+    handles = [layer.register_forward_hook(hook) for layer in layers]
+    try:
+        model(x)
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
 def _check(op: str, tensor: Any) -> Tensor:
     if not isinstance(tensor, Tensor):
         raise TypeError(f"{op}: expected a Tensor, got {type(tensor).__name__}")
@@ -182,6 +324,24 @@ def _draw(op: str, tensor: Tensor, gaussian: bool, a: float, b: float) -> Tensor
     values = _core.random(array.shape, array.dtype, gaussian, a, b, *reserve(array.size))
     with no_grad():
         return tensor.copy_(Tensor(values))
+
+
+def _random(dtype: str, shape: tuple[int, ...], gaussian: bool, a: float, b: float) -> Any:
+    """Numbers of the random stream, as a NumPy array."""
+    return np.asarray(_core.random(shape, dtype, gaussian, a, b, *reserve(math.prod(shape))))
+
+
+def _rounded(tensor: Tensor, value: float, side: int) -> Any:
+    """`value` in the tensor's dtype, rounded up (side 1) or down (-1)."""
+    found = tensor.dtype.type(value)
+    if side * float(found) < side * value:
+        found = np.nextafter(found, tensor.dtype.type(side * math.inf))
+    return found
+
+
+def _store(tensor: Tensor, values: Any) -> Tensor:
+    with no_grad():
+        return tensor.copy_(from_numpy(np.ascontiguousarray(values, tensor.dtype)))
 
 
 def _fans(op: str, tensor: Tensor) -> tuple[int, int]:

@@ -95,7 +95,139 @@ def test_signals_keep_their_size_through_a_deep_relu_network():
     assert 0.3 < np.mean(y**2) < 3
 
 
+# The moments of a normal distribution cut off at [a, b], from their integrals.
+@pytest.mark.parametrize(
+    ("mean", "std", "a", "b"),
+    [(0, 1, -2, 2), (1, 0.02, 0.96, 1.04), (0, 1, 1, 1.5), (0, 1, 6, math.inf), (3, 2, -9, -1),
+     (0, 1, -math.inf, math.inf), (0, 1e-3, -2, 2)],
+)  # fmt: skip
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_trunc_normal(mean, std, a, b, dtype):
+    fnn.manual_seed(2)
+    t = fnn.zeros(200, 300, dtype=dtype)
+    assert init.trunc_normal_(t, mean, std, a, b) is t
+    values = t.numpy().astype(np.float64)
+    assert a <= values.min()
+    assert values.max() <= b
+    x = np.linspace(max(a, mean - 9 * std), min(b, mean + 9 * std), 200_001)
+    density = np.exp(-(((x - mean) / std) ** 2) / 2)
+    expected = (x * density).sum() / density.sum()
+    spread = math.sqrt(((x - expected) ** 2 * density).sum() / density.sum())
+    assert values.mean() == pytest.approx(expected, abs=5 * spread / math.sqrt(values.size))
+    assert values.std() == pytest.approx(spread, rel=0.03)
+    cdf = np.cumsum(density) / density.sum()
+    quantiles = np.interp(np.linspace(0.05, 0.95, 19), cdf, x)
+    np.testing.assert_allclose((values[..., None] < quantiles).mean((0, 1)),
+                               np.linspace(0.05, 0.95, 19), atol=0.011)  # fmt: skip
+
+
+def test_trunc_normal_keeps_its_bounds_in_float32():
+    fnn.manual_seed(0)
+    t = init.trunc_normal_(fnn.zeros(2000), 0.0, 1.0, 0.1, 0.1 + 1e-8 + 2e-9)
+    assert (t.numpy().astype(np.float64) >= 0.1).all()
+    assert len(init.trunc_normal_(fnn.zeros(0))) == 0
+
+
+@pytest.mark.parametrize("shape", [(30, 50), (50, 30), (8, 3, 3, 4), (100, 3, 3, 4)])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_orthogonal(shape, dtype):
+    fnn.manual_seed(0)
+    t = fnn.zeros(shape, dtype=dtype)
+    assert init.orthogonal_(t, 1.5) is t
+    w = t.numpy().reshape(shape[0], -1)
+    product = w @ w.T if w.shape[0] <= w.shape[1] else w.T @ w
+    np.testing.assert_allclose(product, 2.25 * np.eye(len(product)), atol=3e-6)
+
+
+def test_orthogonal_matrices_are_uniform():
+    """Both determinants, and a first element as of a random point on a sphere."""
+    fnn.manual_seed(0)
+    found = np.stack([init.orthogonal_(fnn.zeros(3, 3)).numpy() for _ in range(2000)])
+    assert (np.linalg.det(found) > 0).mean() == pytest.approx(0.5, abs=0.06)
+    for i in range(3):
+        for j in range(3):
+            element = found[:, i, j]  # uniform on [-1, 1] for 3 dimensions
+            assert element.mean() == pytest.approx(0, abs=0.06)
+            assert element.std() == pytest.approx(1 / math.sqrt(3), rel=0.05)
+
+
+def deep(activation):
+    """A network whose usual weights do not suit."""
+    act = nn.activation.make
+    hidden = [layer for _ in range(6) for layer in (nn.Linear(40, 40), act(activation))]
+    return nn.Sequential(
+        nn.Conv2d(2, 8, 3), act(activation), nn.BatchNorm2d(8), nn.Conv2d(8, 12, 3), nn.Flatten(),
+        nn.Maxout(12 * 36, 40), nn.Dropout(), *hidden, nn.Linear(40, 3, bias_init=0.1),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("activation", ["tanh", "relu", "sigmoid"])
+def test_lsuv_gives_every_layer_the_wanted_deviation(activation):
+    fnn.manual_seed(0)
+    model = deep(activation)
+    x = 30 * np.random.default_rng(0).standard_normal((64, 10, 10, 2), dtype=np.float32) + 5
+    assert init.lsuv_(model, x, std=2.0, tol=0.01) is model
+    assert model.training
+    seen = []
+    layers = [m for m in model if isinstance(m, nn.Linear | nn.Conv2d | nn.Maxout)]
+    for layer in layers:
+        layer.register_forward_hook(lambda m, a, y: seen.append(y.numpy().std()))
+    with fnn.no_grad():
+        model.eval()(x)
+    assert len(seen) == len(layers) == 10
+    np.testing.assert_allclose(seen, 2.0, rtol=0.011)
+    assert np.all(model[2].running_mean.numpy() == 0)
+    w = model[-1].weight.numpy()
+    np.testing.assert_allclose(w @ w.T / (w @ w.T)[0, 0], np.eye(3), atol=1e-5)
+    assert model[-1].bias.tolist() == [pytest.approx(0.1)] * 3
+
+
+def test_lsuv_names_a_layer_whose_outputs_are_constant():
+    model = nn.Sequential({"first": nn.Linear(3, 3), "dead": nn.ReLU(), "last": nn.Linear(3, 2)})
+    init.constant_(model.first.bias, -100.0)
+    with pytest.raises(ValueError, match=r"outputs of last have a standard deviation of 0\.0"):
+        init.lsuv_(model, fnn.randn(9, 3))
+    with pytest.raises(ValueError, match="outputs of first have a standard deviation of nan"):
+        init.lsuv_(model, fnn.full((9, 3), np.nan))
+    with pytest.raises(ValueError, match="std and tol must be positive"):
+        init.lsuv_(model, fnn.randn(9, 3), tol=0)
+    assert model.training
+    assert not model.first.has_hooks()
+
+
+def test_agrees_with_pytorch():
+    """Gains, and standard deviations in PyTorch's layout of the same weight."""
+    torch = pytest.importorskip("torch")
+    theirs = torch.nn.init
+    for name, param in [
+        ("linear", None), ("sigmoid", None), ("tanh", None), ("relu", None), ("leaky_relu", None),
+        ("leaky_relu", 0.3),
+    ]:  # fmt: skip
+        assert init.calculate_gain(name, param) == pytest.approx(theirs.calculate_gain(name, param))
+    torch.manual_seed(0)
+    fnn.manual_seed(0)
+    for name, options in [
+        ("xavier_uniform_", {"gain": 0.7}), ("xavier_normal_", {}), ("kaiming_uniform_", {"a": 1}),
+        ("kaiming_normal_", {"mode": "fan_out", "nonlinearity": "relu"}),
+        ("trunc_normal_", {"std": 0.5, "a": -0.5, "b": 1.0}), ("orthogonal_", {"gain": 2.0}),
+        ("normal_", {"std": 0.01}), ("uniform_", {"a": -1.0}),
+    ]:  # fmt: skip
+        ours = getattr(init, name)(fnn.zeros(100, 3, 5, 40), **options).numpy()
+        weight = getattr(theirs, name)(torch.zeros(100, 40, 3, 5), **options).numpy()
+        assert ours.std() == pytest.approx(weight.std(), rel=0.02)
+        assert ours.mean() == pytest.approx(weight.mean(), abs=0.02 * weight.std())
+        if "uniform" in name or "trunc" in name:
+            assert ours.min() == pytest.approx(weight.min(), rel=0.01)
+            assert ours.max() == pytest.approx(weight.max(), rel=0.01)
+
+
 def test_errors():
+    with pytest.raises(ValueError, match="std > 0 and a < b"):
+        init.trunc_normal_(fnn.zeros(2), a=1.0, b=1.0)
+    with pytest.raises(ValueError, match="more than 8 std"):
+        init.trunc_normal_(fnn.zeros(2), a=8.5, b=9.0)
+    with pytest.raises(ValueError, match="two or more dimensions"):
+        init.orthogonal_(fnn.zeros(3))
     with pytest.raises(ValueError, match=r"elu.*tanh.*got 'swoosh'"):
         init.calculate_gain("swoosh")
     with pytest.raises(ValueError, match="two or more dimensions"):
