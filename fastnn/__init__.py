@@ -19,23 +19,28 @@ from .random import get_rng_state, manual_seed, set_rng_state
 from .tensor import Tensor, from_numpy, tensor
 
 __all__ = [
-    "GradcheckError", "Tensor", "Trainer", "cat", "compile", "data", "datasets", "empty_cache",
-    "from_numpy", "functional", "get_num_threads", "get_rng_state", "gradcheck", "init",
-    "is_grad_enabled", "load", "load_checkpoint", "load_preprocessing", "manual_seed", "maximum",
-    "minimum", "models", "nn", "no_grad", "optim", "pad", "preprocessing", "profile", "save",
-    "save_checkpoint", "set_num_threads", "set_rng_state", "show_config", "stack", "tensor",
-    *_creation,
+    "Ensemble", "GradcheckError", "Tensor", "Trainer", "cat", "compile", "data", "datasets",
+    "diagnostics", "empty_cache", "from_numpy", "functional", "get_num_threads", "get_rng_state",
+    "gradcheck", "init", "is_grad_enabled", "load", "load_checkpoint", "load_preprocessing",
+    "manual_seed", "maximum", "metrics", "minimum", "models", "nn", "no_grad", "optim", "pad",
+    "preprocessing", "profile", "save", "save_checkpoint", "search", "set_num_threads",
+    "set_rng_state", "show_config", "stack", "tensor", *_creation,
 ]  # fmt: skip
 
 if TYPE_CHECKING:
-    from . import data, datasets, preprocessing
+    from . import data, datasets, diagnostics, metrics, preprocessing, search
+    from .ensemble import Ensemble
     from .plan import compile
     from .profiler import profile
     from .train import Trainer
 
 # Modules that most programs need only in part: imported when first used, to keep import fast.
-_LAZY_MODULES = ("bench", "data", "datasets", "preprocessing", "report", "train")
-_LAZY_NAMES = {"Trainer": "train", "compile": "plan", "profile": "profiler"}
+_LAZY_MODULES = (
+    "bench", "data", "datasets", "diagnostics", "metrics", "preprocessing", "report", "search", "train"
+)  # fmt: skip
+_LAZY_NAMES = {
+    "Ensemble": "ensemble", "Trainer": "train", "compile": "plan", "profile": "profiler"
+}  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

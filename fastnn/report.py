@@ -193,6 +193,10 @@ class Page:
                 )
         self._blocks.append(("figure", _scatter_svg(groups, lines, title, xlabel, ylabel)))
 
+    def figure(self, svg: str) -> None:
+        """Add a drawing of your own: an SVG element, whose text must be escaped."""
+        self._blocks.append(("figure", svg))
+
     def html(self) -> str:
         """Return the whole page."""
         parts: list[str] = []
