@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from . import nn
+from .ensemble import Ensemble
 from .random import get_rng_state, set_rng_state
 from .tensor import Tensor
 from .torch_weights import from_torch_state, to_torch_state
@@ -34,6 +35,7 @@ _LAYERS: dict[str, type[nn.Module]] = {
         nn.AdaptiveAvgPool2d, nn.AvgPool2d, nn.BatchNorm1d, nn.BatchNorm2d, nn.Conv2d,
         nn.ConvTranspose2d, nn.Dropout, nn.Embedding, nn.Flatten, nn.GroupNorm, nn.Identity,
         nn.Input, nn.LayerNorm, nn.Linear, nn.MaxPool2d, nn.Maxout, nn.Residual, nn.Sequential,
+        Ensemble,
         *(getattr(nn, name) for name in nn.activation.__all__),
     )
 }  # fmt: skip

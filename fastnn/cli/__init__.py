@@ -15,19 +15,21 @@ from typing import Any
 
 from .. import __version__
 from ..bench import cli as bench
-from . import demo, info, train
+from . import demo, info, search, train
 
 __all__ = ["main"]
 
 _COMMANDS = {
     "demo": (demo, "train one network with ReLU and with sigmoid, and compare their cost"),
     "train": (train, "train a model on images, evaluate it, save it"),
+    "search": (search, "search for hyperparameters of a training"),
     "bench": (bench, "measure fastnn against NumPy and other libraries"),
     "info": (info, "print version, CPU target, threads and build"),
 }
 _EPILOG = """examples:
   fastnn demo
   fastnn train --data mnist_small --epochs 5 --save lenet5.safetensors
+  fastnn search --data mnist_small --model mlp --trials 20
   fastnn bench --quick
   fastnn info
 'fastnn COMMAND --help' tells more. FASTNN_DEBUG=1 shows the traceback of an error.

@@ -7,8 +7,9 @@ import argparse
 import math
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from .. import datasets, models, nn, optim
 from ..config import config, set_num_threads
@@ -160,23 +161,12 @@ def run(args: argparse.Namespace) -> int:
         file=sys.stderr,
     )
     manual_seed(args.seed)
-    model = build(settings["model"], train[0].shape[1:], len(recipe.classes), args.activation)
-    preprocess = Standardize(per="channel").fit(train[0])
-    augment: list[Any] = []
-    augment += [RandomCrop(train[0].shape[1:3], recipe.crop)] if recipe.crop else []
-    augment += [RandomHorizontalFlip()] if recipe.flip else []
-    optimizer = OPTIMIZERS[args.optimizer](model.parameters(), **options)
-    steps = -(-len(train[0]) // settings["batch_size"])
-    scheduler, unit = schedule(args.schedule, optimizer, settings["epochs"], steps)
-    trainer = Trainer(
-        model, optimizer, preprocess=preprocess, progress=not args.no_progress,
-        scheduler=scheduler, schedule_by=unit,
-    )  # fmt: skip
+    trainer, augment = make_trainer(settings, options, train[0], progress=not args.no_progress)
+    model, preprocess = trainer.model, cast(Standardize, trainer.preprocess)
     start = time.perf_counter()
     trainer.fit(
-        train, settings["epochs"], settings["batch_size"], seed=args.seed,
-        transform=Compose(*augment) if augment else None,
-    )  # fmt: skip
+        train, settings["epochs"], settings["batch_size"], seed=args.seed, transform=augment
+    )
     seconds = time.perf_counter() - start
     measured = trainer.evaluate(test)
     speed = settings["epochs"] * len(train[0]) / seconds
@@ -196,6 +186,31 @@ def run(args: argparse.Namespace) -> int:
         })  # fmt: skip
         print(f"saved {args.json}")
     return 0
+
+
+def make_trainer(
+    settings: Mapping[str, Any], options: Mapping[str, Any], images: Any, progress: bool,
+    **hooks: Any,
+) -> tuple[Trainer, Any]:  # fmt: skip
+    """A trainer of what `settings` names, and the augmentation of its data set's recipe, if any.
+
+    `settings` has data, model, activation, epochs, batch_size, optimizer, schedule; `options` are the
+    optimizer's.
+    """
+    recipe = RECIPES[settings["data"]]
+    classes = len(recipe.classes)
+    model = build(settings["model"], images.shape[1:], classes, settings["activation"])
+    augment: list[Any] = []
+    augment += [RandomCrop(images.shape[1:3], recipe.crop)] if recipe.crop else []
+    augment += [RandomHorizontalFlip()] if recipe.flip else []
+    optimizer = OPTIMIZERS[settings["optimizer"]](model.parameters(), **options)
+    steps = -(-len(images) // settings["batch_size"])
+    scheduler, unit = schedule(settings["schedule"], optimizer, settings["epochs"], steps)
+    trainer = Trainer(
+        model, optimizer, preprocess=Standardize(per="channel").fit(images), progress=progress,
+        scheduler=scheduler, schedule_by=unit, **hooks,
+    )  # fmt: skip
+    return trainer, Compose(*augment) if augment else None
 
 
 def load(name: str, root: str | None, download: bool) -> Any:

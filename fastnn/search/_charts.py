@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Pictures of a search for report.Page: parallel coordinates, and what a grid and random trials try.
+"""Pictures of a search for report.Page: parallel coordinates; what a grid and random trials try.
 
 The parallel axes lie one below the other, so that any number of them can be read on a phone.
 """
@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping, Sequence
 from html import escape
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..report import _CHAR, _WIDTH, _line, _svg, _text, _tick_label, _wrap
 from ._space import Choice, Config, Range, Space
@@ -23,7 +23,7 @@ _LEFT, _RIGHT = 24.0, _WIDTH - 24.0
 
 
 def parallel_svg(results: Results, title: str, value_name: str) -> str:
-    """Each trial a line from axis to axis; the best quarter strong, those without a value dashed."""
+    """Each trial a line from axis to axis; the best quarter strong, without a value dashed."""
     body = [_text(4, 19, title, cls="title")]
     top = 34.0
     for label, stroke in (
@@ -45,9 +45,7 @@ def parallel_svg(results: Results, title: str, value_name: str) -> str:
     without = [trial for trial in results.trials if trial.value is None]
     lines = []
     for trial in without + ranking[::-1]:
-        points = [
-            (_x(results.space[name].place(trial.config[name])), rows[name]) for name in names
-        ]
+        points = [(_x(results.space[name].place(trial.config[name])), rows[name]) for name in names]
         if trial.value is not None and ends:
             points.append((_x(ends.place(trial.value)), rows[value_name]))
         stroke = _DASHED if trial.value is None else _STRONG if trial.number in strong else _WEAK
@@ -95,7 +93,7 @@ def _axis(name: str, y: float, values: Range | Choice) -> list[str]:
     return body
 
 
-def _ticks(values: Range | Choice) -> list[object]:
+def _ticks(values: Range | Choice) -> list[Any]:
     """Options, or ends and some round numbers between."""
     if isinstance(values, Choice):
         return list(values.options)
@@ -165,9 +163,9 @@ def coverage_svg(
             text = f"{values} different values of {axis}"
             text = text if len(text) * _CHAR <= size + gap else f"{values} of {axis}"
             body.append(_text(left, bottom + 22 + 15 * j, text, cls="dim"))
-    for j, (axis, values) in enumerate(plane.items()):
+    for j, (axis, tried) in enumerate(plane.items()):
         way = "left to right" if j == 0 else "bottom to top"
-        low, *_, high = [*_ticks(values), *_ticks(values)]
+        low, *_, high = _ticks(tried) * 2
         text = f"{axis}: {way}, {_show(low)} to {_show(high)}"
         body.append(_text(4, bottom + 58 + 15 * j, text, cls="dim"))
     return _svg(bottom + 82, title, "; ".join(counts), body)

@@ -24,7 +24,7 @@ def random(
 ) -> Results:
     """Tries configurations that are drawn at random, each on its own.
 
-    Where few of many hyperparameters matter, a grid repeats the same few values of these, and random
+    Where few of many hyperparameters matter, a grid repeats the same few values of these; random
     trials never do.
 
     Source: Bergstra and Bengio, "Random search for hyper-parameter optimization", JMLR 2012.
@@ -32,10 +32,10 @@ def random(
     Parameters
     ----------
     objective : callable
-        ``objective(config, report) -> float``: trains with the dictionary `config`, and returns what
-        is to be minimized. It may call ``report(step, loss)`` as it goes (best once an epoch), which
-        ends hopeless runs, and read ``report.seed``, ``report.trial`` and ``report.budget``. A trial
-        that raises or returns NaN has failed: it is shown, and the search goes on.
+        ``objective(config, report) -> float``: trains with the dictionary `config`, returns what is
+        to be minimized. It may call ``report(step, loss)`` as it goes (best once an epoch), which
+        ends hopeless runs, and read ``report.seed``, ``report.trial`` and ``report.budget``. A
+        trial that raises or returns NaN has failed: it is shown, and the search goes on.
     space : mapping
         Names to `log_uniform`, `uniform`, `integer`, `choice`, or a list to choose from.
     trials : int
@@ -54,10 +54,12 @@ def random(
     maximize : bool
         Default False.
     abandon : callable or None
-        ``abandon([(step, loss), ...])`` returns a reason to end a run, or None. Default: `Abandon()`;
-        None: all runs go on to their ends.
+        ``abandon([(step, loss), ...])`` returns a reason to end a run, or None. Default:
+        `Abandon()`; None: all runs go on to their ends.
     progress : bool
         Show a bar, on stderr. Default True.
+    about : mapping, optional
+        JSON values that the log keeps, and that a resumed search must agree in: data, epochs.
 
     Returns
     -------
@@ -305,9 +307,7 @@ def optuna(
     try:
         import optuna as library
     except ImportError:
-        raise ImportError(
-            "search.optuna needs Optuna: pip install 'fastnn-cpu[search]'"
-        ) from None
+        raise ImportError("search.optuna needs Optuna: pip install 'fastnn-cpu[search]'") from None
     owner = "search.optuna"
     trials = check_int(owner, "trials", trials, 1)
     batch = check_int(owner, "batch", batch, 1)

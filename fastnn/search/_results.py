@@ -111,7 +111,7 @@ class Results:
         )
 
     def parallel_coordinates(self, title: str = "Trials", value_name: str = "value") -> str:
-        """SVG for `report.Page.figure`: each trial a line through its values, to what it reached."""
+        """SVG for `report.Page.figure`: each trial a line through its values to its result."""
         return parallel_svg(self, title, value_name)
 
     def coverage(self, x: str, y: str, title: str = "") -> str:
@@ -179,14 +179,17 @@ class Results:
         )
         edges = self.at_an_edge()
         if edges:
-            text += (
-                f". At an end of its range: {', '.join(edges)}; a wider range may hold better values"
-            )
+            text += f". At an end of its range, which could be wider: {', '.join(edges)}"
         return text + "."
 
-    def save(self, path: str | os.PathLike[str], title: str = "Hyperparameter search") -> None:
+    def save(
+        self,
+        path: str | os.PathLike[str],
+        title: str = "Hyperparameter search",
+        value_name: str = "value",
+    ) -> None:
         """Write the page, atomically."""
-        self.page(title).write(path)
+        self.page(title, value_name).write(path)
 
 
 def load(path: str | os.PathLike[str]) -> Results:
@@ -206,7 +209,7 @@ def load(path: str | os.PathLike[str]) -> Results:
 
 
 def _grid_plane(space: Space, plane: Space, trials: int) -> list[Config]:
-    """What a grid over the whole space shows of two of its axes; over the plane, if it is too big."""
+    """What a grid shows of two axes: one over the whole space, or if too big over these."""
     from ._methods import grid_configs
 
     try:

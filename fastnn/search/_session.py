@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Self, TypedDict
 
 import numpy as np
@@ -27,6 +27,7 @@ class Options(TypedDict, total=False):
     maximize: bool
     abandon: Rule | None
     progress: bool
+    about: Mapping[str, Any] | None
 
 
 class Session:
@@ -47,12 +48,11 @@ class Session:
         maximize: bool = False,
         abandon: Rule | None = Abandon(),  # noqa: B008 - it is frozen
         progress: bool = True,
+        about: Mapping[str, Any] | None = None,
     ) -> None:
         owner = f"search.{method}"
         if not callable(objective):
-            raise TypeError(
-                f"{owner}: objective must be callable, got {type(objective).__name__}"
-            )
+            raise TypeError(f"{owner}: objective must be callable, got {type(objective).__name__}")
         if abandon is not None and not callable(abandon):
             raise TypeError(f"{owner}: abandon must be callable, got {type(abandon).__name__}")
         self.space = check_space(owner, space)
@@ -63,8 +63,8 @@ class Session:
         self._method = method
         self._log: Log | None = None
         if log is not None:
-            about = {"seed": self.seed, **(settings or {})}
-            self._log = Log(log, header(method, about, self.space, self.maximize), bool(resume))
+            fixed = {"seed": self.seed, **(settings or {}), "about": dict(about or {})}
+            self._log = Log(log, header(method, fixed, self.space, self.maximize), bool(resume))
         try:
             self._pool: Serial | Pool = (
                 Serial(objective, abandon)

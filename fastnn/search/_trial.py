@@ -36,8 +36,7 @@ class Abandon:
     Parameters
     ----------
     explode : float
-        A loss more than so many times the size of the first one above zero ... NaN and infinity,
-        too, end the run.
+        A loss of more than so many times the first one ends the run; so do NaN and infinity.
     patience : int
         After so many reports the loss must once have been below (1 - improvement) times the first:
         a run that does not get off the ground has stalled.
@@ -97,7 +96,7 @@ class Report:
         self._rule = rule
 
     def __call__(self, step: float, loss: float) -> None:
-        """Tell how the run goes; ends it, by an exception of the search's own, if it is hopeless."""
+        """Tell how the run goes; ends it, by the exception `Abandoned`, if it is hopeless."""
         self.reports.append((float(step), float(loss)))
         reason = self._rule(self.reports) if self._rule is not None else None
         if reason:
