@@ -64,6 +64,8 @@ class Trainer:
     before_step, after_epoch : callable, optional
         Called with the trainer: before each step of `fit` (to set a learning rate, say), and when
         the record of an epoch has joined `history`.
+    monitor : diagnostics.Monitor, optional
+        Of the same model: is told of every step and every epoch.
 
     Attributes
     ----------
@@ -104,6 +106,7 @@ class Trainer:
         compile: bool = False,
         before_step: Hook | None = None,
         after_epoch: Hook | None = None,
+        monitor: Any = None,
     ) -> None:
         for name, value, wanted in (
             ("model", model, "parameters"), ("model", model, "train"),
@@ -119,6 +122,8 @@ class Trainer:
                 raise TypeError(f"Trainer: {name} must be callable, got {_kind(value)}")
         if scheduler is not None and not callable(getattr(scheduler, "step", None)):
             raise TypeError(f"Trainer: scheduler has no method step, got {_kind(scheduler)}")
+        if monitor is not None and getattr(monitor, "model", None) is not model:
+            raise ValueError("Trainer: monitor must be a Monitor of the same model")
         if schedule_by not in (None, "epoch", "step"):
             raise ValueError(f"Trainer: schedule_by must be 'epoch' or 'step', got {schedule_by!r}")
         self.scheduler = scheduler
@@ -133,6 +138,7 @@ class Trainer:
         self._compiled = CompiledStep(model, self.loss, optimizer) if compile else None
         self.before_step = before_step
         self.after_epoch = after_epoch
+        self.monitor = monitor
         self.history: list[Record] = []
         self.epoch = 0
         self.step = 0
@@ -173,7 +179,9 @@ class Trainer:
         Raises
         ------
         FloatingPointError
-            The loss is NaN or infinite. The model stays as it was before that step.
+            The loss is NaN or infinite; the message names the layer where that began. The model is
+            as it was before that step or, if its parameters were not finite by then, when the
+            epoch began.
         TypeError, ValueError
             Arguments of the wrong kind, no data, or inputs and targets that do not fit each other
             or the model.
@@ -203,6 +211,8 @@ class Trainer:
                     self.scheduler.step()
                 self.epoch += 1
                 self.history.append(record)
+                if self.monitor is not None:
+                    self.monitor.end_epoch(**record)
                 if self.after_epoch is not None:
                     self.after_epoch(self)
         finally:
@@ -276,6 +286,7 @@ class Trainer:
         if loader.drop_last:
             items = steps * loader.batch_size
         bar = _Bar(f"epoch {number + 1}/{epochs}", items) if self.progress else None
+        self._good = _GoodState(self.model)
         batches: Any = iter(loader)
         with contextlib.closing(batches), bar or contextlib.nullcontext():
             for i, (x, y) in enumerate(batches):
@@ -294,8 +305,9 @@ class Trainer:
         }  # fmt: skip
 
     def _train_step(self, x: Tensor, y: NDArray[Any], i: int) -> tuple[float, Tensor]:
-        loss = None
-        if self._compiled is not None:
+        loss, monitor = None, self.monitor
+        self._good.before_step()
+        if self._compiled is not None and not (monitor is not None and monitor.observing):
             value = self._compiled.backward(x, y)
             outputs = self._compiled.output
         else:
@@ -304,10 +316,13 @@ class Trainer:
             loss = self.loss(outputs, y)
             value = float(loss.item())
         if not math.isfinite(value):
+            if monitor is not None:
+                monitor.step(value)
+            why = self._find_cause(x, y)
             raise FloatingPointError(
-                f"Trainer.fit: the loss is {value} in epoch {self.epoch + 1}, step {i + 1}; the "
-                "model is as it was before this step. Is the learning rate too large, or are "
-                "there NaNs in the data?"
+                f"Trainer.fit: the loss is {value} in epoch {self.epoch + 1}, step {i + 1};{why} "
+                f"the model is as it was {self._good.restore()}. Is the learning rate too large, "
+                "or are there NaNs in the data?"
             )
         if loss is not None:
             loss.backward()
@@ -315,7 +330,23 @@ class Trainer:
         if self.scheduler is not None and self.schedule_by == "step":
             self.scheduler.step()
         self.step += 1
+        if monitor is not None:
+            monitor.step(value if loss is None else loss, outputs, y, progress=self.progress_made)
         return value, outputs
+
+    def _find_cause(self, x: Tensor, y: NDArray[Any]) -> str:
+        """Where NaN or infinity begins, for a message."""
+        from .diagnostics import detect_anomaly
+
+        for name, parameter in getattr(self.model, "named_parameters", dict)():
+            if not np.isfinite(parameter.numpy()).all():
+                return f" an update made {name} so;"
+        try:
+            with no_grad(), detect_anomaly():
+                self.loss(self.model(x), y)
+        except FloatingPointError as error:
+            return f" {error};"
+        return ""
 
     def _inputs(self, method: str, x: NDArray[Any], prepare: Transform | None = None) -> Tensor:
         if prepare is not None:
@@ -337,6 +368,32 @@ class Trainer:
                 yield fold_batch_norm(self.model) if isinstance(self.model, Module) else self.model
         finally:
             self.model.train(training)
+
+
+class _GoodState:
+    """What a model goes back to: its buffers before each step, all of it as the epoch began."""
+
+    def __init__(self, model: Any) -> None:
+        self.parameters = _copies(model.parameters())
+        self.buffers = _copies(getattr(model, "buffers", tuple)())
+        self.all = self.parameters + [(b, b.numpy().copy()) for b, _ in self.buffers]
+
+    def before_step(self) -> None:
+        """Takes down the buffers, which a forward pass changes."""
+        for tensor, kept in self.buffers:
+            np.copyto(kept, tensor.numpy())
+
+    def restore(self) -> str:
+        """Which state it is."""
+        finite = all(np.isfinite(p.numpy()).all() for p, _ in self.parameters)
+        for tensor, kept in self.buffers if finite else self.all:
+            np.copyto(tensor.numpy(), kept)
+            tensor._array.touch()
+        return "before this step" if finite else "when the epoch began, the optimizer is not"
+
+
+def _copies(tensors: Any) -> list[tuple[Tensor, NDArray[Any]]]:
+    return [(tensor, tensor.numpy().copy()) for tensor in tensors]
 
 
 class _Mean:

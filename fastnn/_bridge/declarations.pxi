@@ -98,6 +98,8 @@ cdef extern from "fastnn.h" nogil:
         fnn_status (*update)(const fnn_rule *, fnn_param *, ptrdiff_t) noexcept nogil
         fnn_status (*grad_norm)(double *, const fnn_param *, ptrdiff_t, double) noexcept nogil
         fnn_status (*max_norm)(void *, ptrdiff_t, ptrdiff_t, double) noexcept nogil
+        fnn_status (*stats)(double *, uint8_t *, const void *, ptrdiff_t, ptrdiff_t, ptrdiff_t,
+                            const double *) noexcept nogil
         fnn_status (*peak)(double *, ptrdiff_t) noexcept nogil
 
     const char *fnn_unary_names[]

@@ -1,4 +1,5 @@
-# What may look on while calls run: a profile that times them, a plan that keeps them for a replay.
+# What may look on while calls run: a profile that times them, a plan that keeps them for a replay, a
+# search for NaN and infinity in what they compute.
 
 from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 
@@ -24,9 +25,10 @@ def change_count():
 
 
 cdef class Watch:
-    """What looks on at the calls of one thread: a profile, a plan, or both."""
+    """What looks on at the calls of one thread: a profile, a plan, an anomaly search."""
     cdef Profile profile
     cdef Plan plan
+    cdef Anomaly anomaly
     cdef public str layer  # the one that runs
     cdef readonly dict names  # of the modules met so far
 
@@ -43,7 +45,7 @@ def watch():
 
 
 def attach(part):
-    """Lets a Profile or a Plan look on at this thread's calls until it is detached."""
+    """Lets a Profile, a Plan or an Anomaly look on at this thread's calls until it is detached."""
     global fnn_watch, watches
     cdef Watch w = watch()
     if w is None:
@@ -52,6 +54,10 @@ def attach(part):
         if w.profile is not None:
             raise RuntimeError("profile: this thread is being profiled already")
         w.profile = part
+    elif isinstance(part, Anomaly):
+        if w.anomaly is not None:
+            raise RuntimeError("detect_anomaly: this thread is being searched already")
+        w.anomaly = part
     else:
         if w.plan is not None:
             raise RuntimeError("compile: this thread is recording a step already")
@@ -66,16 +72,23 @@ def detach(part):
     """Ends attach, on the same thread."""
     global fnn_watch, watches
     cdef Watch w = watch()
-    if w is None or (part is not w.profile and part is not w.plan):
+    if w is None or (part is not w.profile and part is not w.plan and part is not w.anomaly):
         raise RuntimeError("profile: it was not entered on this thread")
     if part is w.profile:
         w.profile = None
+    elif part is w.anomaly:
+        w.anomaly = None
     else:
         w.plan = None
-    if w.profile is None and w.plan is None:
+    if w.profile is None and w.plan is None and w.anomaly is None:
         fnn_watch = NULL
         WATCHES.remove(w)
         watches = len(WATCHES)
+
+
+def searching():
+    """Whether this thread's calls are searched for NaN and infinity."""
+    return watches and fnn_watch != NULL and (<Watch>fnn_watch).anomaly is not None
 
 
 def spoil(str why, str who=None):
@@ -98,6 +111,8 @@ cdef int run_watched(call *c) except -1:
         w.profile.add(c, w.layer, start, now())
     if w.plan is not None:
         w.plan.add(c, w.layer)
+    if w.anomaly is not None:
+        w.anomaly.check(c, w.layer)
     return 0
 
 
