@@ -88,8 +88,8 @@ class Monitor:
     every : int
         Steps between observations.
     window : int
-        A unit is dead that did not fire for the last `window` samples that were looked at (or for
-        all of them, while there are fewer).
+        A unit is dead that did not fire for the last `window` samples that were looked at, or,
+        while there are not twice as many, for half of them.
     log : str or path, optional
         A file to which everything is appended, as lines of JSON; see `read_log`.
 
@@ -159,6 +159,7 @@ class Monitor:
         self._start = time.perf_counter()
         self._step = 0
         self._losses: list[float] = []
+        self._broken = False  # the last loss was not finite
         self._handles: list[tuple[nn.Module, Handle]] = []
         self._clear()
         self._attach()
@@ -188,14 +189,14 @@ class Monitor:
         """
         if loss is not None:
             self._losses.append(float(loss))
-            if not math.isfinite(self._losses[-1]):
-                self._observe(loss, outputs, targets, progress)
-        if self._handles:
-            if self._order:
-                self._observe(loss, outputs, targets, progress)
-            self._detach()
+        broken = bool(self._losses) and not math.isfinite(self._losses[-1])
+        news = broken and not self._broken
+        if self._order or news:
+            self._observe(loss, outputs, targets, progress)
+        self._detach()
         self._step += 1
-        if self._step % self.every == 0 or self._step in _EARLY:
+        self._broken = broken
+        if self._step % self.every == 0 or self._step in _EARLY or news:
             self._attach()
 
     def end_epoch(self, **measured: Any) -> None:
@@ -362,7 +363,7 @@ class Monitor:
 
     def _deaths(self, layer: _Layer) -> Entry:
         """Which of its units are dead, and between which observations they died."""
-        samples = min(self.window, layer.seen)
+        samples = min(self.window, max(self._samples, layer.seen // 2))
         dead = layer.silent >= samples
         out: Entry = {
             "units": len(dead), "dead": float(dead.mean()), "window": samples,
@@ -393,8 +394,11 @@ class Monitor:
             out["weight"]["gradient_norm"] = Figures(weight.grad._array, bins=0).norm
             if first and gradient.ndim > 1:
                 signs = np.sign(gradient.reshape(len(gradient), -1))
-                known = np.maximum(np.abs(signs).sum(axis=1), 1)
-                out["weight"]["one_sign"] = float(np.mean(np.abs(signs.sum(axis=1)) / known))
+                known = np.abs(signs).sum(axis=1)
+                some = known > 0
+                if some.any():
+                    agree = np.abs(signs.sum(axis=1)[some]) / known[some]
+                    out["weight"]["one_sign"] = float(agree.mean())
 
     def _write_header(self) -> None:
         layers = []

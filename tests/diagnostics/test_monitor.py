@@ -65,7 +65,9 @@ def test_figures_of_a_step():
     layers = record["layers"]
     assert list(layers) == ["fc1", "act1", "fc2"]
     for name, activation, gradient in (
-        ("fc1", hidden, dactive * (hidden > 0)), ("act1", active, dactive), ("fc2", logits, dlogits),
+        ("fc1", hidden, dactive * (hidden > 0)),
+        ("act1", active, dactive),
+        ("fc2", logits, dlogits),
     ):  # fmt: skip
         for what, values in (("activation", activation), ("gradient", gradient)):
             entry = layers[name][what]
@@ -106,10 +108,10 @@ def test_a_unit_is_dead_that_did_not_fire_in_the_window():
         model(fnn.from_numpy(blobs()[0])).sum()
         monitor.step()
         shares.append(monitor.records[-1]["layers"]["act1"]["activation"])
-    # 3 of 8 are dead from the start; unit 0 fires in steps 0 and 1, then for 3 * 96 samples not.
-    assert [entry["dead"] for entry in shares] == [0.375] * 4 + [0.5] * 2
+    # 3 of 8 are dead from the start; unit 0 fires in steps 0 and 1 and then no more.
+    assert [entry["dead"] for entry in shares] == [0.375] * 3 + [0.5] * 3
     assert shares[-1]["never_fired"] == 0.375 and shares[-1]["units"] == 8
-    assert [entry["window"] for entry in shares] == [96, 192, 250, 250, 250, 250]
+    assert [entry["window"] for entry in shares] == [96, 96, 144, 192, 240, 250]
     assert shares[-1]["died"] == [1, 2]
 
 
