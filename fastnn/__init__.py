@@ -36,7 +36,8 @@ if TYPE_CHECKING:
 
 # Modules that most programs need only in part: imported when first used, to keep import fast.
 _LAZY_MODULES = (
-    "bench", "data", "datasets", "diagnostics", "metrics", "preprocessing", "report", "search", "train"
+    "bench", "data", "datasets", "diagnostics", "metrics", "preprocessing", "report",
+    "search", "train",
 )  # fmt: skip
 _LAZY_NAMES = {
     "Ensemble": "ensemble", "Trainer": "train", "compile": "plan", "profile": "profiler"

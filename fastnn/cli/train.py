@@ -194,8 +194,8 @@ def make_trainer(
 ) -> tuple[Trainer, Any]:  # fmt: skip
     """A trainer of what `settings` names, and the augmentation of its data set's recipe, if any.
 
-    `settings` has data, model, activation, epochs, batch_size, optimizer, schedule; `options` are the
-    optimizer's.
+    `settings` has data, model, activation, epochs, batch_size, optimizer, schedule; `options` are
+    those of the optimizer.
     """
     recipe = RECIPES[settings["data"]]
     classes = len(recipe.classes)
