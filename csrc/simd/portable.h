@@ -28,6 +28,9 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
 
 #define VL_f32 4
 #define VL_f64 2
@@ -93,8 +96,6 @@ typedef vi64 vm64;
     static inline VI v_bits_##S(V a) { return (VI)a; }                                           \
     static inline V v_frombits_##S(VI a) { return (V)a; }                                        \
     static inline V v_select_##S(VI m, V a, V b) { return (V)((m & (VI)a) | (~m & (VI)b)); }     \
-    static inline V v_max_##S(V a, V b) { return v_select_##S(a > b, a, b); }                    \
-    static inline V v_min_##S(V a, V b) { return v_select_##S(a < b, a, b); }                    \
     static inline V v_and_##S(V a, V b) { return (V)((VI)a & (VI)b); }                           \
     static inline V v_or_##S(V a, V b) { return (V)((VI)a | (VI)b); }                            \
     static inline V v_xor_##S(V a, V b) { return (V)((VI)a ^ (VI)b); }                           \
@@ -147,6 +148,29 @@ FNN_SIMD_OPS(f32, float, vf32, vi32, vu32, int32_t, 12582912.0f, -0x1000)
 FNN_SIMD_OPS(f64, double, vf64, vi64, vu64, int64_t, 6755399441055744.0, -0x8000000)
 #undef FNN_SIMD_OPS
 
+/* What compilers do not find in expressions of vectors. */
+#ifdef __SSE2__
+static inline vf32 v_max_f32(vf32 a, vf32 b) { return (vf32)_mm_max_ps((__m128)a, (__m128)b); }
+static inline vf32 v_min_f32(vf32 a, vf32 b) { return (vf32)_mm_min_ps((__m128)a, (__m128)b); }
+static inline vf32 v_sqrt_f32(vf32 a) { return (vf32)_mm_sqrt_ps((__m128)a); }
+static inline vf64 v_max_f64(vf64 a, vf64 b) { return (vf64)_mm_max_pd((__m128d)a, (__m128d)b); }
+static inline vf64 v_min_f64(vf64 a, vf64 b) { return (vf64)_mm_min_pd((__m128d)a, (__m128d)b); }
+static inline vf64 v_sqrt_f64(vf64 a) { return (vf64)_mm_sqrt_pd((__m128d)a); }
+#else
+#define FNN_PLAIN_OPS(S, V, SQRT)                                                                \
+    static inline V v_max_##S(V a, V b) { return v_select_##S(a > b, a, b); }                    \
+    static inline V v_min_##S(V a, V b) { return v_select_##S(a < b, a, b); }                    \
+    static inline V v_sqrt_##S(V a)                                                              \
+    {                                                                                            \
+        for (int i = 0; i < VL_##S; i++)                                                         \
+            a[i] = SQRT(a[i]);                                                                   \
+        return a;                                                                                \
+    }
+FNN_PLAIN_OPS(f32, vf32, sqrtf)
+FNN_PLAIN_OPS(f64, vf64, sqrt)
+#undef FNN_PLAIN_OPS
+#endif
+
 #define v_ishl_f32(a, n) ((vi32)((vu32)(a) << (n)))
 #define v_ishr_f32(a, n) ((vi32)((vu32)(a) >> (n)))
 #define v_ishl_f64(a, n) ((vi64)((vu64)(a) << (n)))
@@ -167,18 +191,6 @@ static inline vf64 v_ldexp_f64(vf64 a, vf64 n)
     return v_mul_f64(a, v_frombits_f64(v_ishl_f64(v_isub_f64(e, half), 52)));
 }
 
-static inline vf32 v_sqrt_f32(vf32 a)
-{
-    for (int i = 0; i < VL_f32; i++)
-        a[i] = sqrtf(a[i]);
-    return a;
-}
-static inline vf64 v_sqrt_f64(vf64 a)
-{
-    for (int i = 0; i < VL_f64; i++)
-        a[i] = sqrt(a[i]);
-    return a;
-}
 #define FNN_TRANSPOSE(S, T, V)                                                                   \
     static inline void v_transpose_##S(V *r)                                                     \
     {                                                                                            \
