@@ -87,6 +87,9 @@ def main() -> None:
         # The weight, about r^2 / expm1(r), makes the error relative to expm1.
         c, e = remez(expm1_tail, lambda r: abs(r) + 0.02, -half_ln2, half_ln2, exp_degree)
         show(f"expm1, {kind}", c, e, double)
+        if not double:
+            c, e = remez(expm1_tail, lambda r: (r * r + 0.001) / mp.exp(r), -half_ln2, half_ln2, 3)
+            show("exp, float", c, e, double)
         # The weight, about s^2 / 2, makes the error relative to log((1+s)/(1-s)).
         c, e = remez(log_tail, lambda w: w / 2 + 0.001, 0, s_max**2, log_degree)
         show(f"log, {kind}", c, e, double)
