@@ -121,3 +121,26 @@ def test_batch_norm_agrees(momentum):
                 a.detach().numpy(), b.detach().numpy(), rtol=1e-10, atol=1e-12
             )
         assert ours.num_batches_tracked.item() == peer.num_batches_tracked.item()
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_binary_cross_entropy_with_logits_agrees(reduction, weighted):
+    rng = np.random.default_rng(5)
+    start = np.concatenate([rng.normal(size=(6, 4)), [[-800.0, -30.0, 30.0, 800.0]]])
+    target = rng.uniform(size=start.shape)
+    terms = {"weight": rng.uniform(size=4), "pos_weight": rng.uniform(0.5, 3, 4)}
+    terms = terms if weighted else {}
+    x = fnn.tensor(start, requires_grad=True)
+    peer = torch.tensor(start, requires_grad=True)
+    loss = fnn.functional.binary_cross_entropy_with_logits(
+        x, fnn.tensor(target), reduction=reduction, **terms
+    )
+    peer_loss = F.binary_cross_entropy_with_logits(
+        peer, torch.tensor(target), reduction=reduction,
+        **{name: torch.tensor(value) for name, value in terms.items()},
+    )  # fmt: skip
+    loss.sum().backward()
+    peer_loss.sum().backward()
+    np.testing.assert_allclose(loss.numpy(), peer_loss.detach().numpy(), rtol=1e-12)
+    np.testing.assert_allclose(x.grad.numpy(), peer.grad.numpy(), rtol=1e-12, atol=1e-15)
