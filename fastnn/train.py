@@ -12,7 +12,7 @@ import math
 import operator
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -220,26 +220,40 @@ class Trainer:
             set_rng_state(stream)
         return self.history[before:]
 
-    def evaluate(self, data: Any, batch_size: int = 256) -> Record:
+    def evaluate(
+        self,
+        data: Any,
+        batch_size: int = 256,
+        metrics: Mapping[str, Callable[[Any, Any], Any]] | None = None,
+    ) -> dict[str, Any]:
         """Mean loss, and accuracy if the targets are labels, over all of `data`.
 
         Parameters
         ----------
         data : (inputs, targets), ArrayDataset or DataLoader
         batch_size : int
+        metrics : mapping, optional
+            Names to functions of all outputs and all targets, as NumPy arrays: those of
+            `fastnn.metrics`, for example.
 
         Returns
         -------
         dict
-            ``{"loss": ..., "accuracy": ...}``
+            ``{"loss": ..., "accuracy": ...}``, and what the metrics return.
         """
         loader, prepare = self._loader("evaluate", "data", data, batch_size)
-        mean = _Mean()
+        mean, kept = _Mean(), list[Any]()
         with self._inference() as model:
             for x, y in loader:
                 outputs = model(self._inputs("evaluate", x, prepare))
                 mean.add(self.loss(outputs, y).item(), outputs, y)
-        return mean.record()
+                if metrics:
+                    kept.append((outputs.numpy(), y))
+        found = {}
+        if metrics:
+            whole = [np.concatenate(parts) for parts in zip(*kept, strict=True)]
+            found = {name: metric(*whole) for name, metric in metrics.items()}
+        return {**mean.record(), **found}
 
     def predict(self, x: Any, batch_size: int = 256) -> NDArray[Any]:
         """The model's outputs for inputs x (N, ...), as a NumPy array (N, ...)."""

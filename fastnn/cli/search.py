@@ -202,9 +202,9 @@ def run(args: argparse.Namespace) -> int:
             "seconds": seconds, "best": found.best.describe() if found.counts()["done"] else None,
             "trials": [trial.describe() for trial in found.trials],
         })  # fmt: skip
-    print(found.table(_TOP))
-    hidden = len(found.trials) - min(_TOP, found.counts()["done"])
-    if hidden:
+    done = found.counts()["done"]
+    print(found.table(_TOP if done else None))
+    if done and len(found.trials) > min(_TOP, done):
         counts = ", ".join(f"{n} {state}" for state, n in found.counts().items() if n)
         print(f"({len(found.trials)} trials: {counts}; all are in {args.out / 'search.html'})")
     best = found.best  # ValueError, and exit code 1, if no trial is done

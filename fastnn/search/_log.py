@@ -176,10 +176,12 @@ def _line(content: dict[str, Any]) -> bytes:
     return json.dumps(content, allow_nan=False).encode() + b"\n"
 
 
-def _check_same(path: Path, found: dict[str, Any], wanted: dict[str, Any]) -> None:
-    for name, value in wanted.items():
-        if json.dumps(found.get(name)) != json.dumps(value):
-            raise ValueError(
-                f"search: {path} is the log of another search: its {name} is "
-                f"{json.dumps(found.get(name))}, this one's is {json.dumps(value)}"
-            )
+def _check_same(path: Path, found: Any, wanted: Any, name: str = "") -> None:
+    if isinstance(found, dict) and isinstance(wanted, dict) and list(found) == list(wanted):
+        for key in wanted:
+            _check_same(path, found[key], wanted[key], key)
+    elif json.dumps(found) != json.dumps(wanted):
+        raise ValueError(
+            f"search: {path} is the log of another search: its {name} is {json.dumps(found)}, "
+            f"this one's is {json.dumps(wanted)}"
+        )

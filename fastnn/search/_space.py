@@ -30,11 +30,13 @@ class Range:
 
     def value(self, place: float) -> Any:
         """The number at a place from 0 to 1."""
+        if place in (0.0, 1.0):
+            return self.high if place else self.low
         low, high = self._ends()
         number = low + (high - low) * place
         number = math.exp(number) if self.log else number
         number = round(number) if self.whole else number
-        return type(self.low)(min(max(number, self.low), self.high))  # not an ulp outside
+        return min(max(number, self.low), self.high)  # not an ulp outside
 
     def place(self, value: float) -> float:
         """Where from 0 to 1 a number is."""
