@@ -22,8 +22,8 @@ __all__ = [
     "Ensemble", "GradcheckError", "Tensor", "Trainer", "average_weights", "cat", "compile", "data",
     "datasets", "diagnostics", "empty_cache", "from_numpy", "functional", "get_num_threads",
     "get_rng_state", "gradcheck", "init", "is_grad_enabled", "load", "load_checkpoint",
-    "load_preprocessing", "manual_seed", "maximum", "metrics", "minimum", "models", "nn", "no_grad", "optim",
-    "pad", "preprocessing", "profile", "save", "save_checkpoint", "search", "set_num_threads",
+    "load_preprocessing", "manual_seed", "maximum", "metrics", "minimum", "models", "nn",
+    "no_grad", "optim", "pad", "preprocessing", "profile", "save", "save_checkpoint", "search", "set_num_threads",
     "set_rng_state", "show_config", "stack", "tensor", "test_time_augmentation", *_creation,
 ]  # fmt: skip
 

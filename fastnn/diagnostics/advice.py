@@ -107,8 +107,7 @@ class _Run:
 
     def ratio(self, record: Entry) -> float:
         """The median update:weight ratio of the layers."""
-        known = [self.layer(name, record).get("update_ratio") for name in self.weights]
-        return median(r for r in known if r is not None) if any(r is not None for r in known) else 0
+        return record.get("update_ratio") or 0.0
 
     @property
     def guess(self) -> float | None:

@@ -111,8 +111,8 @@ class LogWriter:
                 self._broken = file.read(1) != b"\n"  # a line that a killed process left
 
     def write(self, entry: Entry) -> None:
-        """One line, at once in the file."""
-        line = json.dumps(plain(entry), separators=(",", ":"), ensure_ascii=False).encode() + b"\n"
+        """One line of what `plain` gave, at once in the file."""
+        line = json.dumps(entry, separators=(",", ":"), ensure_ascii=False).encode() + b"\n"
         try:
             with open(self.path, "ab", buffering=0) as file:
                 whole = b"\n" + line if self._broken else line
@@ -133,6 +133,8 @@ def plain(value: Any) -> Any:
     """The same for JSON: floats with five digits, None for NaN and infinity."""
     if isinstance(value, dict):
         return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list) and value and type(value[0]) is int:
+        return value  # counts
     if isinstance(value, list | tuple):
         return [plain(item) for item in value]
     if isinstance(value, float):

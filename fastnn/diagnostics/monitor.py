@@ -22,6 +22,7 @@ from .stats import Figures, Limits, limits_of
 __all__ = ["Monitor"]
 
 _EARLY = (1, 2, 5, 10, 20)  # what goes wrong mostly does so at once
+_UNITS = 64  # of the first layer, whose gradients' signs are counted
 _KEPT_FIRST, _KEPT = 100, 400  # records in memory; the log has all of them
 
 
@@ -193,7 +194,8 @@ class Monitor:
         news = broken and not self._broken
         if self._order or news:
             self._observe(loss, outputs, targets, progress)
-        self._detach()
+        if self._handles:
+            self._detach()
         self._step += 1
         self._broken = broken
         if self._step % self.every == 0 or self._step in _EARLY or news:
@@ -207,8 +209,8 @@ class Monitor:
         loss, accuracy, validation_loss, validation_accuracy, ... : number
         """
         entry: Entry = {"epoch_end": len(self.epochs) + 1, "step": self._step}
-        entry |= measured
-        self.epochs.append(plain(entry))
+        entry = plain(entry | measured)
+        self.epochs.append(entry)
         if self._log is not None and self.header:
             self._log.write(entry)
 
@@ -334,13 +336,20 @@ class Monitor:
         record["layers"] = {
             layer.name: self._measure(layer, layer is first) for layer in self._order
         }
+        ratios = [
+            entry["update_ratio"]
+            for entry in record["layers"].values()
+            if "update_ratio" in entry and "identical" in entry["weight"]
+        ]
+        if ratios:
+            record["update_ratio"] = float(np.median(ratios))
         if not self.header:
             self._write_header()
-        self.records.append(plain(record))
+        record = plain(record)
+        self.records.append(record)
         if len(self.records) > _KEPT:
             del self.records[_KEPT_FIRST]
         record["advice"] = [item._asdict() for item in self.advice()]
-        self.records[-1]["advice"] = record["advice"]
         if self._log is not None:
             self._log.write(record)
         self._clear()
@@ -393,7 +402,7 @@ class Monitor:
             gradient = weight.grad.numpy()
             out["weight"]["gradient_norm"] = Figures(weight.grad._array, bins=0).norm
             if first and gradient.ndim > 1:
-                signs = np.sign(gradient.reshape(len(gradient), -1))
+                signs = np.sign(gradient[:_UNITS].reshape(min(len(gradient), _UNITS), -1))
                 known = np.abs(signs).sum(axis=1)
                 some = known > 0
                 if some.any():
