@@ -61,33 +61,49 @@ def test_state_goes_through_a_state_dict():
         assert a.module.weight.tolist() == [3.0] * 3
 
 
-class Norm(nn.Module):
-    """The running mean of batch normalization, without the rest."""
-
-    def __init__(self):
-        self.momentum = 0.1
-        self.register_buffer("running_mean", fnn.full(2, np.nan))
-        self.register_buffer("running_var", fnn.ones(2))
-        self.register_buffer("num_batches_tracked", fnn.tensor(7))
-
-    def forward(self, x):
-        if self.training:
-            self.num_batches_tracked += 1
-            share = (
-                1.0 / self.num_batches_tracked.item() if self.momentum is None else self.momentum
-            )
-            self.running_mean += (x.mean(0) - self.running_mean) * share
-        return x
-
-
-def test_statistics_are_taken_anew():
-    model = nn.Sequential(Norm(), nn.Linear(2, 1)).eval()
-    batches = [np.full((4, 2), v, np.float32) for v in (1.0, 2.0, 6.0)]
+@pytest.mark.parametrize("momentum", [0.1, None])
+def test_statistics_are_taken_anew(momentum):
+    """As the mean over the batches of means and variances that each batch has."""
+    fnn.manual_seed(0)
+    model = nn.Sequential(
+        nn.Linear(3, 4), nn.BatchNorm1d(4, momentum=momentum), nn.ReLU(), nn.Linear(4, 2),
+        nn.BatchNorm1d(2), nn.Dropout(0.0),
+    )  # fmt: skip
+    rng = np.random.default_rng(0)
+    model(fnn.from_numpy(100 + rng.standard_normal((8, 3), dtype=np.float32)))  # forgotten
+    model.eval()
+    before = {k: t.numpy().copy() for k, t in model.named_parameters()}
+    batches = [rng.standard_normal((n, 3), dtype=np.float32) * n for n in (4, 9, 6)]
     swa_utils.update_bn([(x, None) for x in batches], model)
-    norm = model[0]
-    assert norm.running_mean.tolist() == [3.0, 3.0]
-    assert norm.momentum == 0.1 and not model.training
+    w, b = (p.numpy().astype(np.float64) for p in (model[0].weight, model[0].bias))
+    hidden = [x @ w.T + b for x in batches]
+    norm = model[1]
+    means = np.mean([h.mean(0) for h in hidden], axis=0)
+    variances = np.mean([h.var(0, ddof=1) for h in hidden], axis=0)
+    np.testing.assert_allclose(norm.running_mean.numpy(), means, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(norm.running_var.numpy(), variances, rtol=1e-5)
+    assert norm.num_batches_tracked.item() == model[4].num_batches_tracked.item() == 3
+    assert norm.momentum == momentum and model[4].momentum == 0.1
+    assert not model.training
+    for name, p in model.named_parameters():
+        np.testing.assert_array_equal(p.numpy(), before[name])
     swa_utils.update_bn(iter(()), nn.Linear(2, 2))  # nothing to do
+
+
+def test_an_average_with_its_own_statistics_is_used_for_inference():
+    fnn.manual_seed(0)
+    model = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4))
+    average = swa_utils.AveragedModel(model)
+    x = fnn.randn(50, 3)
+    for _ in range(3):
+        with fnn.no_grad():
+            model[0].weight.copy_(fnn.randn(4, 3))
+        model(x)
+        average.update_parameters(model)
+    swa_utils.update_bn([x], average)
+    y = average.eval()(x).numpy()
+    np.testing.assert_allclose(y.mean(0), 0, atol=1e-5)
+    np.testing.assert_allclose(y.std(0, ddof=1), 1, rtol=1e-3)
 
 
 def test_errors():
