@@ -33,9 +33,9 @@ _LAYERS: dict[str, type[nn.Module]] = {
     kind.__name__: kind
     for kind in (
         nn.AdaptiveAvgPool2d, nn.AvgPool2d, nn.BatchNorm1d, nn.BatchNorm2d, nn.Conv2d,
-        nn.ConvTranspose2d, nn.Dropout, nn.Embedding, nn.Flatten, nn.GroupNorm, nn.Identity,
-        nn.Input, nn.LayerNorm, nn.Linear, nn.MaxPool2d, nn.Maxout, nn.Residual, nn.Sequential,
-        Ensemble,
+        nn.ConvTranspose2d, nn.DropConnect, nn.Dropout, nn.Embedding, nn.Flatten, nn.GroupNorm,
+        nn.Identity, nn.Input, nn.LayerNorm, nn.Linear, nn.MaxPool2d, nn.Maxout, nn.Residual,
+        nn.Sequential, Ensemble,
         *(getattr(nn, name) for name in nn.activation.__all__),
     )
 }  # fmt: skip

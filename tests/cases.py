@@ -305,6 +305,15 @@ def _loss_cases() -> None:
                     lambda F, x, t, w, o=options: F.cross_entropy(x, t, weight=w, **o),
                     with_options(ref.cross_entropy, **options), Input((n, c), spread), target,
                     weight, **tight)
+                shares = Input((n, c), lambda rng, s: rng.dirichlet(np.ones(s[1]), s[0]))
+                add("cross_entropy", f"{n}x{c} {reduction} ls{smoothing} soft",
+                    call_f("cross_entropy", **options),
+                    with_options(ref.soft_cross_entropy, **options), Input((n, c), spread), shares,
+                    **tight)
+                add("cross_entropy", f"{n}x{c} {reduction} ls{smoothing} soft weight",
+                    lambda F, x, t, w, o=options: F.cross_entropy(x, t, weight=w, **o),
+                    with_options(ref.soft_cross_entropy, **options), Input((n, c), spread), shares,
+                    weight, **tight)
             options = {"reduction": reduction}
             add("nll_loss", f"{n}x{c} {reduction}", call_f("nll_loss", **options),
                 with_options(ref.nll_loss, **options), Input((n, c), normal), target, **exact)

@@ -430,6 +430,20 @@ def cross_entropy(logits, labels, weight=None, *, label_smoothing=0.0, reduction
     return _with_no_gradient(result, 1 if weight is None else 2)
 
 
+def soft_cross_entropy(
+    logits, target, weight=None, *, label_smoothing=0.0, reduction="mean"
+) -> Oracle:
+    """-Σ_c t_c w_c log softmax(logits)_c with t = (1-ε) target + ε/C; mean over the rows."""
+    n, c = logits.shape
+    w = np.ones(c) if weight is None else weight
+    t = (1 - label_smoothing) * target + label_smoothing / c
+    logp, logp_vjp = log_softmax(logits, 1)
+    (slope,) = logp_vjp(-t * w)
+    by_target = -(1 - label_smoothing) * w * logp
+    result = _reduced(-(t * w * logp).sum(axis=1), (slope, by_target), reduction, n)
+    return result if weight is None else _with_no_gradient(result, 1)
+
+
 def multi_margin_loss(x, labels, *, p=1, margin=1.0, reduction="mean") -> Oracle:
     """Σ_{j≠label} max(0, margin - x[label] + x[j])^p / C."""
     n, c = x.shape

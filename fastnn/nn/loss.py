@@ -40,7 +40,10 @@ class _WeightedLoss(_Loss):
 
 
 class CrossEntropyLoss(_WeightedLoss):
-    """Softmax and negative log-likelihood of integer labels: see `functional.cross_entropy`."""
+    """Softmax and negative log-likelihood of labels or probabilities of classes.
+
+    See `functional.cross_entropy`.
+    """
 
     def __init__(
         self, weight: Any = None, reduction: str = "mean", label_smoothing: float = 0.0

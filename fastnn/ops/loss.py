@@ -15,6 +15,7 @@ from .activation import _finite, logsigmoid
 from .arithmetic import abs, add, mul, neg, square, sub, unary
 from .reduction import mean, sum
 from .shape import getitem
+from .softmax import log_softmax
 
 __all__ = [
     "binary_cross_entropy_with_logits", "cross_entropy", "l1_loss", "mse_loss",
@@ -77,8 +78,10 @@ def cross_entropy(
     ----------
     x : (N, C) float
         Logits.
-    target : (N,) integer
-        Labels in [0, C).
+    target : (N,) integer, or (N, C) float
+        Labels in [0, C); or a probability of each class (as `data.Mixup` makes), of x's dtype:
+        then loss[i] = -sum over c of target[i, c] w[c] log softmax(x[i])[c], and "mean" divides
+        by N.
     weight : (C,), optional
         Weight of each class.
     reduction : {"mean", "sum", "none"}
@@ -88,14 +91,16 @@ def cross_entropy(
     Raises
     ------
     ValueError
-        If the batch is empty, or a label is out of range.
+        If the batch is empty, a label is out of range, or probabilities have another shape.
     TypeError
-        If target does not hold integers.
+        If target holds neither integers nor floats of x's dtype.
     """
     _check_reduction("cross_entropy", reduction)
     if not 0.0 <= label_smoothing <= 1.0:
         raise ValueError(f"cross_entropy: label_smoothing must be in [0, 1], got {label_smoothing}")
     x = as_tensor(x, "cross_entropy")
+    if isinstance(target, Tensor | np.ndarray) and target.dtype.kind == "f" and target.ndim != 1:
+        return _soft_cross_entropy(x, target, weight, reduction, label_smoothing)
     loss, dx, divisor = _core.cross_entropy(
         x._array,
         _labels("cross_entropy", target),
@@ -105,6 +110,26 @@ def cross_entropy(
         reduction,
     )
     return _record("cross_entropy", x, loss, dx, divisor)
+
+
+def _soft_cross_entropy(
+    x: Tensor, target: Any, weight: Any, reduction: str, label_smoothing: float
+) -> Tensor:
+    """Cross-entropy with a probability for each class."""
+    x, target = _same_shape("cross_entropy", x, target)
+    if x.ndim != 2:
+        raise ValueError(f"cross_entropy: x must be (N, classes), got shape {x.shape}")
+    if label_smoothing:
+        target = add(mul(target, 1 - label_smoothing), label_smoothing / x.shape[1])
+    if weight is not None:
+        array = _class_weight("cross_entropy", weight)
+        assert array is not None
+        if array.shape != (x.shape[1],):
+            raise ValueError(
+                f"cross_entropy: weight must have shape ({x.shape[1]},), got {array.shape}"
+            )
+        target = mul(target, Tensor(array))
+    return _reduce(neg(sum(mul(target, log_softmax(x)), 1)), reduction)
 
 
 def nll_loss(x: Any, target: Any, weight: Any = None, reduction: str = "mean") -> Tensor:

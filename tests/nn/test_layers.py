@@ -291,6 +291,30 @@ def test_dropout_looks_at_the_mode():
             nn.Dropout(p)
 
 
+def test_drop_connect_drops_weights_while_training():
+    layer = nn.DropConnect(40, 30, p=0.25, bias_init=1.0)
+    x = fnn.randn(200, 40)
+    fnn.manual_seed(3)
+    y = layer(x)
+    fnn.manual_seed(3)
+    mask = fnn.functional.dropout(fnn.ones(30, 40), 0.25).numpy()  # 0 or 4/3
+    assert abs((mask == 0).mean() - 0.25) < 0.03
+    weight = mask * layer.weight.numpy()
+    np.testing.assert_allclose(y.numpy(), x.numpy() @ weight.T + 1, rtol=1e-4, atol=1e-4)
+    y.sum().backward()
+    np.testing.assert_allclose(
+        layer.weight.grad.numpy(), mask * x.numpy().sum(0), rtol=1e-3, atol=1e-3
+    )
+    plain = nn.Linear(40, 30)
+    plain.load_state_dict(layer.state_dict())
+    np.testing.assert_array_equal(layer.eval()(x).numpy(), plain(x).numpy())
+    fnn.manual_seed(3)
+    act = nn.Sequential(layer.train(), nn.ReLU())(x)
+    np.testing.assert_array_equal(act.numpy(), np.maximum(y.numpy(), 0))
+    with pytest.raises(ValueError, match=r"DropConnect: p must be in \[0, 1\], got 2"):
+        nn.DropConnect(2, 2, p=2)
+
+
 def test_flatten_identity_input():
     x = fnn.randn(2, 3, 4, 5)
     assert nn.Flatten()(x).shape == (2, 60)
@@ -343,6 +367,7 @@ def test_weighted_losses():
 
 EVERY = [
     nn.Linear(3, 4, bias=False), nn.Linear(3, 4, bias_init=0.1), nn.Maxout(3, 4, 3),
+    nn.DropConnect(3, 4, 0.2, bias=False),
     nn.Conv2d(4, 8, (3, 1), (2, 1), (1, 0), 2, 4), nn.Conv2d(1, 2, 3, padding="same", bias=False),
     nn.MaxPool2d(3, 2, 1), nn.AvgPool2d((2, 3), count_include_pad=False),
     nn.AdaptiveAvgPool2d((2, 1)), nn.Dropout(0.3), nn.Flatten(2), nn.Identity(), nn.Input((3, 2)),
