@@ -19,12 +19,13 @@ from .random import get_rng_state, manual_seed, set_rng_state
 from .tensor import Tensor, from_numpy, tensor
 
 __all__ = [
-    "Ensemble", "GradcheckError", "Tensor", "Trainer", "average_weights", "cat", "compile", "data",
-    "datasets", "diagnostics", "empty_cache", "from_numpy", "functional", "get_num_threads",
-    "get_rng_state", "gradcheck", "init", "is_grad_enabled", "load", "load_checkpoint",
-    "load_preprocessing", "manual_seed", "maximum", "metrics", "minimum", "models", "nn",
-    "no_grad", "optim", "pad", "preprocessing", "profile", "save", "save_checkpoint", "search", "set_num_threads",
-    "set_rng_state", "show_config", "stack", "tensor", "test_time_augmentation", *_creation,
+    "EarlyStopping", "Ensemble", "GradcheckError", "Tensor", "Trainer", "average_weights", "cat",
+    "compile", "data", "datasets", "diagnostics", "empty_cache", "from_numpy", "functional",
+    "get_num_threads", "get_rng_state", "gradcheck", "init", "is_grad_enabled", "load",
+    "load_checkpoint", "load_preprocessing", "manual_seed", "maximum", "metrics", "minimum",
+    "models", "nn", "no_grad", "optim", "pad", "preprocessing", "profile", "save",
+    "save_checkpoint", "search", "set_num_threads", "set_rng_state", "show_config", "stack",
+    "tensor", "test_time_augmentation", *_creation,
 ]  # fmt: skip
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from .ensemble import Ensemble, average_weights, test_time_augmentation
     from .plan import compile
     from .profiler import profile
-    from .train import Trainer
+    from .train import EarlyStopping, Trainer
 
 # Modules that most programs need only in part: imported when first used, to keep import fast.
 _LAZY_MODULES = (
@@ -40,8 +41,8 @@ _LAZY_MODULES = (
     "search", "train",
 )  # fmt: skip
 _LAZY_NAMES = {
-    "Ensemble": "ensemble", "Trainer": "train", "average_weights": "ensemble", "compile": "plan",
-    "profile": "profiler", "test_time_augmentation": "ensemble",
+    "EarlyStopping": "train", "Ensemble": "ensemble", "Trainer": "train", "average_weights": "ensemble",
+    "compile": "plan", "profile": "profiler", "test_time_augmentation": "ensemble",
 }  # fmt: skip
 
 

@@ -27,11 +27,85 @@ from .plan import CompiledStep
 from .random import get_rng_state, manual_seed, set_rng_state
 from .tensor import Tensor, from_numpy
 
-__all__ = ["Trainer"]
+__all__ = ["EarlyStopping", "Trainer"]
 
 Transform = Callable[..., NDArray[Any]]
 Record = dict[str, float]
 Hook = Callable[["Trainer"], object]
+
+
+class EarlyStopping:
+    """Ends a fit when a figure of the epochs' records has not improved for a while.
+
+    Parameters
+    ----------
+    patience : int
+        Epochs without improvement after which the fit ends, at least 1.
+    min_delta : float
+        What counts as improvement is more than this.
+    monitor : str
+        A name in the records: smaller is better, except for those that end with "accuracy".
+        The fit must have validation data for those that begin with "validation".
+    restore_best : bool
+        Give the model the weights of its best epoch when the fit ends, early or after all epochs.
+        Optimizer and schedule stay as they are.
+
+    Attributes
+    ----------
+    best : float or None
+        The best value of the last fit.
+    best_epoch : int or None
+        The number of that epoch, as in the records.
+    stopped : bool
+        Whether the last fit was ended early.
+
+    Examples
+    --------
+    >>> stopping = EarlyStopping(patience=3, min_delta=1e-3)
+    """
+
+    def __init__(
+        self,
+        patience: int = 5,
+        min_delta: float = 0.0,
+        monitor: str = "validation_loss",
+        restore_best: bool = True,
+    ) -> None:
+        self.patience = _at_least_1("patience", patience, "EarlyStopping")
+        if not 0 <= min_delta < math.inf:
+            raise ValueError(
+                f"EarlyStopping: min_delta must be finite and not negative, got {min_delta}"
+            )
+        self.min_delta, self.monitor, self.restore_best = float(min_delta), monitor, restore_best
+        self._begin()
+
+    def _begin(self) -> None:
+        self.best: float | None = None
+        self.best_epoch: int | None = None
+        self.stopped = False
+        self._waited = 0
+        self._weights: dict[str, NDArray[Any]] | None = None
+
+    def _enough(self, record: Record, model: Any) -> bool:
+        """Looks at an epoch's record; whether to stop."""
+        if self.monitor not in record:
+            known = ", ".join(record)
+            raise ValueError(f"EarlyStopping: monitor is {self.monitor!r}, records have {known}")
+        value = record[self.monitor]
+        sign = -1.0 if self.monitor.endswith("accuracy") else 1.0
+        if self.best is None or sign * (self.best - value) > self.min_delta:
+            self.best, self.best_epoch, self._waited = value, int(record["epoch"]), 0
+            if self.restore_best:
+                self._weights = {k: t.numpy().copy() for k, t in model.state_dict().items()}
+        else:
+            self._waited += 1
+        self.stopped = self._waited >= self.patience
+        return self.stopped
+
+    def _end(self, model: Any) -> None:
+        if self._weights is not None and self._waited:
+            model.load_state_dict(self._weights)
+        self._weights = None
 
 
 class Trainer:
@@ -61,9 +135,9 @@ class Trainer:
         Default: `scheduler.unit`, which is "step" for `OneCycleLR` and "epoch" for the others.
     compile : bool
         Record the step and replay it: see `fastnn.compile`. The same bits.
-    before_step, after_epoch : callable, optional
-        Called with the trainer: before each step of `fit` (to set a learning rate, say), and when
-        the record of an epoch has joined `history`.
+    before_step, after_step, after_epoch : callable, optional
+        Called with the trainer: before each step of `fit` (to set a learning rate, say), after it
+        (to limit weights, say), and when the record of an epoch has joined `history`.
     monitor : diagnostics.Monitor, optional
         Of the same model: is told of every step and every epoch.
 
@@ -105,6 +179,7 @@ class Trainer:
         schedule_by: str | None = None,
         compile: bool = False,
         before_step: Hook | None = None,
+        after_step: Hook | None = None,
         after_epoch: Hook | None = None,
         monitor: Any = None,
     ) -> None:
@@ -116,7 +191,7 @@ class Trainer:
                 raise TypeError(f"Trainer: {name} has no method {wanted}, got {_kind(value)}")
         for name, value in (
             ("loss", loss), ("preprocess", preprocess),
-            ("before_step", before_step), ("after_epoch", after_epoch),
+            ("before_step", before_step), ("after_step", after_step), ("after_epoch", after_epoch),
         ):  # fmt: skip
             if value is not None and not callable(value):
                 raise TypeError(f"Trainer: {name} must be callable, got {_kind(value)}")
@@ -137,6 +212,7 @@ class Trainer:
         self.progress = progress
         self._compiled = CompiledStep(model, self.loss, optimizer) if compile else None
         self.before_step = before_step
+        self.after_step = after_step
         self.after_epoch = after_epoch
         self.monitor = monitor
         self.history: list[Record] = []
@@ -152,6 +228,9 @@ class Trainer:
         validation: Any = None,
         seed: int = 0,
         transform: Transform | None = None,
+        *,
+        mix: Callable[..., Any] | None = None,
+        early_stopping: EarlyStopping | None = None,
     ) -> list[Record]:
         """Train for some epochs more; a further call goes on where the last one ended.
 
@@ -170,6 +249,11 @@ class Trainer:
             Non-negative; decides order, `transform` and dropout, together with the epoch.
         transform : callable, optional
             Augmentation, of the training batches only, before `preprocess`; see `DataLoader`.
+        mix : callable, optional
+            Augmentation of the training batches' inputs and targets after `preprocess`, such as
+            `data.Mixup`; see `DataLoader`.
+        early_stopping : EarlyStopping, optional
+            May end the fit before all epochs are done.
 
         Returns
         -------
@@ -190,12 +274,19 @@ class Trainer:
         """
         epochs = _at_least_1("epochs", epochs)
         loader, prepare = self._loader(
-            "fit", "train_data", train_data, batch_size, True, seed, transform
+            "fit", "train_data", train_data, batch_size, True, seed, transform, mix
         )
         if validation is not None:
             self._loader("fit", "validation", validation, batch_size)  # raises now, not later
         before = len(self.history)
         stream, training = get_rng_state(), self.model.training
+        if early_stopping is not None:
+            if validation is None and early_stopping.monitor.startswith("validation"):
+                raise ValueError(
+                    f"Trainer.fit: early stopping looks at {early_stopping.monitor}, but there is "
+                    "no validation data"
+                )
+            early_stopping._begin()
         try:
             for i in range(epochs):
                 manual_seed(_stream_seed(loader.seed, self.epoch))
@@ -215,9 +306,13 @@ class Trainer:
                     self.monitor.end_epoch(**record)
                 if self.after_epoch is not None:
                     self.after_epoch(self)
+                if early_stopping is not None and early_stopping._enough(record, self.model):
+                    break
         finally:
             self.model.train(training)
             set_rng_state(stream)
+        if early_stopping is not None:
+            early_stopping._end(self.model)
         return self.history[before:]
 
     def evaluate(
@@ -265,13 +360,14 @@ class Trainer:
 
     def _loader(
         self, method: str, name: str, data: Any, batch_size: int,
-        shuffle: bool = False, seed: int = 0, transform: Transform | None = None,
+        shuffle: bool = False, seed: int = 0, transform: Transform | None = None, mix: Any = None,
     ) -> tuple[DataLoader, Transform | None]:  # fmt: skip
         """A loader of inputs and targets, and what is left to be done to its inputs."""
         where = f"Trainer.{method}: {name}"
         if isinstance(data, DataLoader):
-            if transform is not None:
-                raise ValueError(f"{where} is a DataLoader, which has its own transform")
+            if transform is not None or mix is not None:
+                name = "transform" if mix is None else "mix"
+                raise ValueError(f"{where} is a DataLoader, which has its own {name}")
             loader, rest = data, self.preprocess
         else:
             if isinstance(data, tuple | list) and len(data) == 2:
@@ -284,7 +380,7 @@ class Trainer:
             # All of it in the loader, whose thread works ahead.
             steps = [step for step in (transform, self.preprocess) if step is not None]
             whole = Compose(*steps) if steps else None
-            loader = DataLoader(data, batch_size, shuffle, transform=whole, seed=seed)
+            loader = DataLoader(data, batch_size, shuffle, transform=whole, seed=seed, mix=mix)
             rest = None
         if len(loader.dataset.arrays) != 2:
             raise ValueError(
@@ -346,6 +442,8 @@ class Trainer:
         self.step += 1
         if monitor is not None:
             monitor.step(value if loss is None else loss, outputs, y, progress=self.progress_made)
+        if self.after_step is not None:
+            self.after_step(self)
         return value, outputs
 
     def _find_cause(self, x: Tensor, y: NDArray[Any]) -> str:
@@ -470,15 +568,15 @@ def _stream_seed(seed: int, epoch: int) -> int:
     return int(np.random.SeedSequence(seed, spawn_key=(epoch,)).generate_state(1, np.uint64)[0])
 
 
-def _at_least_1(name: str, value: Any) -> int:
+def _at_least_1(name: str, value: Any, owner: str = "Trainer.fit") -> int:
     try:
         if isinstance(value, bool | np.bool_):
             raise TypeError
         number = operator.index(value)
     except TypeError:
-        raise TypeError(f"Trainer.fit: {name} must be an int, got {_kind(value)}") from None
+        raise TypeError(f"{owner}: {name} must be an int, got {_kind(value)}") from None
     if number < 1:
-        raise ValueError(f"Trainer.fit: {name} must be at least 1, got {number}")
+        raise ValueError(f"{owner}: {name} must be at least 1, got {number}")
     return number
 
 

@@ -10,7 +10,7 @@ import fastnn as fnn
 from fastnn import functional as F
 from fastnn import nn, optim
 from fastnn.data import ArrayDataset, DataLoader, Normalize
-from fastnn.train import Trainer
+from fastnn.train import EarlyStopping, Trainer
 
 
 def blobs(n=192, seed=0):
@@ -422,3 +422,86 @@ def test_parameters_that_an_update_broke_go_back_to_the_start_of_the_epoch():
     with pytest.raises(FloatingPointError, match=r"an update made .* so; .* when the epoch began"):
         trainer.fit(blobs(96), 1, 32)
     assert weights(trainer) == good
+
+
+# --- early stopping, and limits after each step ---------------------------------------------------
+
+
+class Script:
+    """Stands for a model whose validation loss goes as it is told."""
+
+    def __init__(self, losses):
+        self.losses = losses
+
+    def run(self, **options):
+        trainer, seen = make(), []
+
+        def evaluate(data, batch_size=256):
+            seen.append(weights(trainer))
+            return {"loss": self.losses[len(seen) - 1]}
+
+        trainer.evaluate = evaluate
+        stopping = EarlyStopping(**options)
+        epochs = len(self.losses)
+        trainer.fit(blobs(), epochs, validation=blobs(), early_stopping=stopping)
+        return trainer, stopping, seen
+
+
+def test_early_stopping_ends_after_its_patience_and_restores_the_best():
+    trainer, stopping, seen = Script([3.0, 2.0, 2.5, 2.1, 1.0]).run(patience=2)
+    assert len(trainer.history) == trainer.epoch == len(seen) == 4
+    assert (stopping.best, stopping.best_epoch, stopping.stopped) == (2.0, 2, True)
+    assert weights(trainer) == seen[1]
+    trainer, stopping, seen = Script([3.0, 2.0, 2.5, 2.1]).run(patience=2, restore_best=False)
+    assert weights(trainer) == seen[-1]
+
+
+def test_early_stopping_that_does_not_stop_restores_the_best_too():
+    trainer, stopping, seen = Script([3.0, 2.0, 2.5]).run(patience=3)
+    assert not stopping.stopped and len(trainer.history) == 3
+    assert weights(trainer) == seen[1]
+    trainer, stopping, seen = Script([3.0, 2.0, 1.0]).run(patience=1)
+    assert weights(trainer) == seen[2]
+
+
+def test_min_delta_and_accuracies():
+    _, stopping, seen = Script([3.0, 2.95, 2.85, 2.8, 2.7]).run(patience=2, min_delta=0.1)
+    assert len(seen) == 5 and stopping.best == 2.7 and stopping.best_epoch == 5
+    _, stopping, seen = Script([3.0, 2.95, 2.91, 2.0]).run(patience=2, min_delta=0.1)
+    assert len(seen) == 3 and stopping.best == 3.0
+    trainer = make()
+    stopping = EarlyStopping(1, monitor="validation_accuracy")
+    trainer.fit(blobs(), 30, validation=blobs(seed=1), early_stopping=stopping)
+    accuracy = [r["validation_accuracy"] for r in trainer.history]
+    assert stopping.stopped and stopping.best == max(accuracy) > 0.9
+    assert trainer.evaluate(blobs(seed=1))["accuracy"] == stopping.best
+    before = stopping.best_epoch
+    trainer.fit(blobs(), 2, validation=blobs(seed=1), early_stopping=stopping)  # begins anew
+    assert stopping.best_epoch > before
+
+
+def test_early_stopping_bad_input():
+    with pytest.raises(ValueError, match="patience must be at least 1"):
+        EarlyStopping(0)
+    with pytest.raises(ValueError, match="min_delta must be finite"):
+        EarlyStopping(min_delta=-1.0)
+    with pytest.raises(ValueError, match="no validation data"):
+        make().fit(blobs(), 1, early_stopping=EarlyStopping())
+    with pytest.raises(ValueError, match="monitor is 'lost', records have epoch, steps, loss"):
+        make().fit(blobs(), 1, early_stopping=EarlyStopping(monitor="lost"))
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_max_norm_after_each_step(compiled):
+    def limit(trainer):
+        optim.max_norm_(trainer.model.parameters(), 0.5)
+        steps.append(trainer.step)
+
+    steps = []
+    trainer = make(compile=compiled, after_step=limit)
+    trainer.fit(blobs(), 2, batch_size=64)
+    assert steps == [1, 2, 3, 4, 5, 6]
+    for layer in (trainer.model[0], trainer.model[3]):
+        norms = np.linalg.norm(layer.weight.numpy(), axis=1)
+        assert norms.max() <= 0.5 * (1 + 1e-6)
+    assert np.isclose(norms, 0.5).any()

@@ -95,6 +95,9 @@ class DataLoader:
         Applied to the first array's batch: ``transform(x)``, or ``transform(x, rng)`` if it has
         two required parameters; `rng` is a numpy Generator (Philox) seeded from
         (seed, epoch, batch index). Has to return as many items as it got.
+    mix : callable, optional
+        Applied to the whole batch after `transform`: ``mix(*arrays, rng)`` returns as many arrays,
+        such as `Mixup` of inputs and labels.
     seed : int
         Non-negative.
     prefetch : int
@@ -129,6 +132,8 @@ class DataLoader:
         transform: Callable[..., NDArray[Any]] | None = None,
         seed: int = 0,
         prefetch: int = 2,
+        *,
+        mix: Callable[..., tuple[NDArray[Any], ...]] | None = None,
     ) -> None:
         if isinstance(data, ArrayDataset):
             self.dataset = data
@@ -138,6 +143,9 @@ class DataLoader:
         self.shuffle = _check_bool("shuffle", shuffle)
         self.drop_last = _check_bool("drop_last", drop_last)
         self.transform = transform
+        if mix is not None and not callable(mix):
+            raise TypeError(f"DataLoader: mix must be callable, got {type(mix).__name__}")
+        self.mix = mix
         self.seed = _check_int("seed", seed, 0)
         self.prefetch = _check_int("prefetch", prefetch, 0)
         self._transform_takes_rng = transform is not None and takes_rng("DataLoader", transform)
@@ -177,17 +185,26 @@ class DataLoader:
                 batch = tuple(array.copy() for array in self.dataset[part])
             else:
                 batch = self.dataset[order[part]]
+            rng = self._rng(epoch, i + 1) if self._transform_takes_rng or self.mix else None
             if self.transform is not None:
-                batch = (self._transformed(batch[0], epoch, i), *batch[1:])
+                batch = (self._transformed(batch[0], rng), *batch[1:])
+            if self.mix is not None:
+                batch = self._mixed(batch, rng)
             yield batch
 
-    def _transformed(self, x: NDArray[Any], epoch: int, i: int) -> NDArray[Any]:
+    def _mixed(self, batch: Batch, rng: np.random.Generator | None) -> Batch:
+        assert self.mix is not None
+        mixed = tuple(self.mix(*batch, rng))
+        if [getattr(a, "shape", ())[:1] for a in mixed] != [a.shape[:1] for a in batch]:
+            raise ValueError(
+                f"DataLoader: expected mix to return {len(batch)} arrays of {len(batch[0])} items"
+            )
+        return tuple(np.ascontiguousarray(a) for a in mixed)
+
+    def _transformed(self, x: NDArray[Any], rng: np.random.Generator | None) -> NDArray[Any]:
         assert self.transform is not None
         n = len(x)
-        if self._transform_takes_rng:
-            x = self.transform(x, self._rng(epoch, i + 1))
-        else:
-            x = self.transform(x)
+        x = self.transform(x, rng) if self._transform_takes_rng else self.transform(x)
         if not isinstance(x, np.ndarray):
             raise TypeError(
                 f"DataLoader: expected transform to return a numpy array, got {type(x).__name__}"

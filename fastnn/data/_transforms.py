@@ -215,11 +215,7 @@ class RandomHorizontalFlip:
     """Mirror each image left to right with probability `p`, 0 <= p <= 1."""
 
     def __init__(self, p: float = 0.5) -> None:
-        if isinstance(p, bool) or not isinstance(p, int | float | np.number):
-            raise TypeError(f"RandomHorizontalFlip: p must be a number, got {p!r}")
-        if not 0 <= p <= 1:
-            raise ValueError(f"RandomHorizontalFlip: p must be from 0 to 1, got {p}")
-        self.p = float(p)
+        self.p = _number("RandomHorizontalFlip", "p", p, 1.0)
 
     def __call__(self, x: NDArray[Any], rng: np.random.Generator) -> NDArray[Any]:
         _check_rank("RandomHorizontalFlip", x)
@@ -269,3 +265,13 @@ def _rows(images: NDArray[Any]) -> Iterator[NDArray[np.float64]]:
     for start in range(0, len(images), step):
         part = images[start : start + step]
         yield part.reshape(len(part), -1).astype(np.float64)
+
+
+def _number(owner: str, argument: str, value: Any, most: float) -> float:
+    """A number from 0 to `most`."""
+    if isinstance(value, bool) or not isinstance(value, int | float | np.number):
+        raise TypeError(f"{owner}: {argument} must be a number, got {value!r}")
+    if not 0 <= value <= most or value == np.inf:
+        bound = f"from 0 to {most:g}" if most < np.inf else "finite and not negative"
+        raise ValueError(f"{owner}: {argument} must be {bound}, got {value}")
+    return float(value)
