@@ -41,8 +41,9 @@ _LAZY_MODULES = (
     "search", "train",
 )  # fmt: skip
 _LAZY_NAMES = {
-    "EarlyStopping": "train", "Ensemble": "ensemble", "Trainer": "train", "average_weights": "ensemble",
-    "compile": "plan", "profile": "profiler", "test_time_augmentation": "ensemble",
+    "EarlyStopping": "train", "Ensemble": "ensemble", "Trainer": "train",
+    "average_weights": "ensemble", "compile": "plan", "profile": "profiler",
+    "test_time_augmentation": "ensemble",
 }  # fmt: skip
 
 

@@ -8,6 +8,11 @@ A function with kinks (ReLU, max-pooling) has no slope where a difference spans 
 from the slopes to the left and to the right: on a smooth function they approach each other as the
 step shrinks, across a kink they do not. Such a direction is tried with smaller steps, and then
 replaced. It never counts as passed: every variable needs directions that agree.
+
+Where a gradient is wrong, or a report is asked for, single elements are compared, too: all of a
+small variable; of a large one those that halving leads to, each time into the half whose slope
+along random signs is further off. Derivatives are shown of a single output (a loss), otherwise of
+the random weighting.
 """
 
 from __future__ import annotations
@@ -28,6 +33,7 @@ __all__ = ["GradcheckError", "Report", "gradcheck"]
 _DIRECTIONS = 3  # random ones for each variable
 _RETRIES = 8  # directions that may be replaced because of kinks, for each variable
 _SHRINK = (1.0, 0.1, 0.01)  # steps for a direction that seems to span a kink
+_ELEMENTS = 32  # of a variable that are compared one by one
 
 Arrays = list[np.ndarray[Any, Any]]
 
@@ -37,11 +43,73 @@ class GradcheckError(AssertionError):
 
 
 @dataclass
-class Report:
-    """What was checked; true, because failing raises."""
+class Element:
+    """One element of a variable: its derivative by backward and by differences."""
 
+    index: tuple[int, ...]
+    analytic: float
+    numeric: float
+    excess: float  # the difference, as a multiple of what is allowed
+    kink: bool = False  # the slopes to the left and to the right differ
+
+    @property
+    def relative_error(self) -> float:
+        """|analytic - numeric| / max(|analytic|, |numeric|)."""
+        return _relative(self.analytic, self.numeric)
+
+
+@dataclass
+class Variable:
+    """What was found of one input or parameter."""
+
+    name: str
+    shape: tuple[int, ...]
     directions: int = 0
+    relative_error: float = 0.0  # the largest error along a direction, of the largest slope
     kinks: list[str] = field(default_factory=list)
+    error: str = ""  # why it failed
+    compared: int = 0  # elements one by one
+    worst: Element | None = None  # of those
+
+
+@dataclass
+class Report:
+    """What was checked; true if nothing failed. As a string, a table."""
+
+    variables: list[Variable] = field(default_factory=list)
+    error: str = ""  # what failed, in a sentence or more
+
+    @property
+    def directions(self) -> int:
+        """How many directions were compared."""
+        return sum(v.directions for v in self.variables)
+
+    @property
+    def kinks(self) -> list[str]:
+        """Where kinks were met."""
+        return [f"{v.name}: {kink}" for v in self.variables for kink in v.kinks]
+
+    def __bool__(self) -> bool:
+        return not self.error
+
+    def __str__(self) -> str:
+        titles = ("variable", "shape", "rel. error", "worst element", "backward", "differences", "")
+        rows = [titles]
+        for v in self.variables:
+            w = v.worst
+            kinked = "kink?" if v.kinks or (w is not None and w.kink) else ""
+            rows.append((
+                v.name, str(v.shape), f"{v.relative_error:.1e}",
+                "" if w is None else str(w.index), "" if w is None else f"{w.analytic:.6g}",
+                "" if w is None else f"{w.numeric:.6g}",
+                " ".join(filter(None, ("WRONG" if v.error else "ok", kinked))),
+            ))  # fmt: skip
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        table = [
+            "  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip()
+            for row in rows
+        ]
+        return "\n".join([*table, self.error] if self.error else table)
 
 
 def gradcheck(
@@ -50,6 +118,8 @@ def gradcheck(
     eps: float = 1e-6,
     atol: float = 1e-5,
     rtol: float = 1e-3,
+    *,
+    report: bool = False,
 ) -> Report:
     """Compares the gradients of a function, or of a Module, with central differences.
 
@@ -59,17 +129,21 @@ def gradcheck(
         From Tensors to a Tensor or several. Of a Module, the parameters are checked, too.
     inputs : Tensor, array or a sequence of them
         float64. Checked are those with requires_grad; all, if none has it. Integer ones are passed
-        on as they are. They are not modified.
+        on as they are. They are not modified, nor are a Module's buffers.
     eps : float
         Step, in the norm of the whole variable.
     atol, rtol : float
         |analytic - numeric| <= atol min(1, s) + rtol |numeric|, s the largest slope of the
         variable, so that small gradients are checked as strictly as large ones.
+    report : bool
+        Go through all variables, compare single elements too, and return what was found instead
+        of raising GradcheckError; `print` shows it as a table.
 
     Returns
     -------
     Report
-        How many directions were checked, and which of them met kinks. It is true.
+        True if all gradients are right. Its `variables` have the error of each, the worst element
+        (of those compared one by one), and where kinks were met.
 
     Raises
     ------
@@ -84,18 +158,25 @@ def gradcheck(
     >>> import fastnn as fnn
     >>> bool(fnn.gradcheck(lambda x: x.exp(), fnn.randn(3, dtype="float64")))
     True
+    >>> x = fnn.tensor([[1.0, 3.0]], dtype="float64")
+    >>> found = fnn.gradcheck(lambda x: (x * x.detach()).sum(), x, report=True)
+    >>> bool(found), found.variables[0].worst.index
+    (False, (0, 1))
+    >>> print(str(found).partition("gradcheck")[0].rstrip())
+    variable   shape   rel. error  worst element  backward  differences
+    inputs[0]  (1, 2)  5.0e-01     (0, 1)         3         6            WRONG
     """
     for name, value in (("eps", eps), ("atol", atol), ("rtol", rtol)):
         if not (math.isfinite(value) and value >= 0 and (name != "eps" or value > 0)):
             raise ValueError(f"gradcheck: {name} must be finite and positive, got {value}")
-    return _Check(fn, inputs, eps, atol, rtol).run()
+    return _Check(fn, inputs, eps, atol, rtol, report).run()
 
 
 class _Check:
     def __init__(
-        self, fn: Callable[..., Any], inputs: Any, eps: float, atol: float, rtol: float
+        self, fn: Callable[..., Any], inputs: Any, eps: float, atol: float, rtol: float, full: bool
     ) -> None:
-        self.fn, self.eps, self.atol, self.rtol = fn, eps, atol, rtol
+        self.fn, self.eps, self.atol, self.rtol, self.full = fn, eps, atol, rtol, full
         given = list(inputs) if isinstance(inputs, tuple | list) else [inputs]
         tensors = [as_tensor(x, "gradcheck", f"inputs[{i}]") for i, x in enumerate(given)]
         floats = [t._array.dtype.startswith("float") for t in tensors]
@@ -119,18 +200,37 @@ class _Check:
 
     def run(self) -> Report:
         grads = [t.grad for _, t in self.variables]
+        buffers = list(self.fn.buffers()) if isinstance(self.fn, Module) else []
+        before = [b.numpy().copy() for b in buffers]
         try:
-            analytic = self.analytic()
-            for (name, tensor), gradient in zip(self.variables, analytic, strict=True):
-                self.check_variable(name, tensor, gradient)
+            self.check_all()
+        except GradcheckError as error:
+            if not self.full:
+                raise
+            self.report.error = str(error)
         finally:
             for (_, tensor), grad in zip(self.variables, grads, strict=True):
                 tensor.grad = grad
+            for buffer, values in zip(buffers, before, strict=True):
+                buffer.numpy()[...] = values
+                buffer._array.touch()
+        return self.report
+
+    def check_all(self) -> None:
+        analytic = self.analytic()
+        for (name, tensor), gradient in zip(self.variables, analytic, strict=True):
+            variable = Variable(name, tensor.shape)
+            self.report.variables.append(variable)
+            self.check_variable(variable, tensor, gradient)
+            if variable.error and not self.full:
+                raise GradcheckError(variable.error)
+        errors = [v.error for v in self.report.variables if v.error]
+        if errors:
+            raise GradcheckError("\n".join(errors))
         if not any(np.any(g) for g in analytic):
             raise GradcheckError(
                 "gradcheck: all gradients are zero, and so are all slopes: nothing was checked"
             )
-        return self.report
 
     def outputs(self) -> list[Tensor]:
         """The float outputs of fn."""
@@ -154,12 +254,17 @@ class _Check:
             tensor.grad = None
         parts = self.outputs()
         self.weights = [self.rng.standard_normal(part.shape) for part in parts]
+        single = len(parts) == 1 and parts[0].numel() == 1
+        self.unit = float(self.weights[0].item()) if single else 1.0  # of the derivatives shown
         self.base = [part.numpy().copy() for part in parts]
         if not all(np.isfinite(y).all() for y in self.base):
             raise GradcheckError("gradcheck: fn returns NaN or infinity at the inputs")
         again = self.values()
         if any(not np.array_equal(a, b) for a, b in zip(self.base, again, strict=True)):
-            raise GradcheckError("gradcheck: fn gives different results for the same inputs")
+            raise GradcheckError(
+                "gradcheck: fn gives different results for the same inputs (a random number, such "
+                "as dropout's? Use eval(), or fix it with manual_seed inside of fn)"
+            )
         # Differences of values of this size are off by about their last bit.
         size = sum(float(np.abs(w * y).sum()) for w, y in zip(self.weights, self.base, strict=True))
         self.noise = 8 * np.finfo(np.float64).eps * size / self.eps
@@ -184,7 +289,9 @@ class _Check:
             raise GradcheckError(f"gradcheck: the gradient of {name} is {gradient[bad]} at {bad}")
         return gradient
 
-    def check_variable(self, name: str, tensor: Tensor, gradient: np.ndarray[Any, Any]) -> None:
+    def check_variable(
+        self, variable: Variable, tensor: Tensor, gradient: np.ndarray[Any, Any]
+    ) -> None:
         if not gradient.size:
             return
         norm = float(np.linalg.norm(gradient))
@@ -192,25 +299,73 @@ class _Check:
         wanted = [gradient / norm] if norm > 0 else []
         wanted += [self.direction(tensor.shape) for _ in range(_DIRECTIONS)]
         found: list[tuple[float, float]] = []
-        kinks: list[str] = []
+        met: list[str] = []
+        wrong: tuple[float, float] | None = None
         while wanted:
             direction = wanted.pop(0)
             analytic = float(np.vdot(gradient, direction))
-            numeric, kink = self.slope(name, tensor, direction, analytic)
+            numeric, kink = self.slope(variable, tensor, direction, analytic)
             if kink:
-                kinks.append(f"{name}: {kink}")
-                if len(kinks) > _RETRIES:
-                    raise GradcheckError(self.message(name, analytic, numeric, kinks))
+                met.append(kink)
+                if len(met) > _RETRIES:
+                    wrong = analytic, numeric
+                    break
                 wanted.append(self.direction(tensor.shape))
                 continue
             found.append((analytic, numeric))
-        scale = min(1.0, max(max(abs(a), abs(n)) for a, n in found))
-        for analytic, numeric in found:
-            bound = max(self.atol * scale, self.noise) + self.rtol * abs(numeric)
-            if not abs(analytic - numeric) <= bound:
-                raise GradcheckError(self.message(name, analytic, numeric, kinks))
-        self.report.directions += len(found)
-        self.report.kinks += kinks
+        variable.directions = len(found)
+        variable.kinks += met
+        scale = min(1.0, max((max(abs(a), abs(n)) for a, n in found), default=1.0))
+        self.allowed = max(self.atol * scale, self.noise)
+        bad = [(a, n) for a, n in found if not self.excess(a, n) <= 1]
+        wrong = wrong or (bad[0] if bad else None)
+        size = max((max(abs(a), abs(n)) for a, n in found), default=0.0)
+        variable.relative_error = max((abs(a - n) for a, n in found), default=0.0) / (size or 1.0)
+        if wrong or self.full:
+            self.compare_elements(variable, tensor, gradient)
+        if wrong:
+            variable.error = self.message(variable, *wrong)
+
+    def excess(self, analytic: float, numeric: float) -> float:
+        """The difference, as a multiple of what is allowed."""
+        return abs(analytic - numeric) / (self.allowed + self.rtol * abs(numeric) + 1e-300)
+
+    def compare_elements(
+        self, variable: Variable, tensor: Tensor, gradient: np.ndarray[Any, Any]
+    ) -> None:
+        """Looks for the element that is furthest off."""
+        flat, chosen = gradient.reshape(-1), np.arange(gradient.size)
+        while chosen.size > _ELEMENTS:
+            halves = np.array_split(self.rng.permutation(chosen), 2)
+            errors = []
+            for half in halves:
+                direction = np.zeros(flat.size)
+                direction[half] = self.rng.choice([-1.0, 1.0], half.size) / math.sqrt(half.size)
+                numeric, _ = self.difference(
+                    variable.name, tensor, direction.reshape(gradient.shape), self.eps
+                )
+                errors.append(abs(numeric - float(flat @ direction)))
+            chosen = halves[int(np.argmax(errors))]
+        elements = []
+        for i in np.sort(chosen):
+            direction = np.zeros(flat.size)
+            direction[i] = 1.0
+            numeric, gap = self.difference(
+                variable.name, tensor, direction.reshape(gradient.shape), self.eps
+            )
+            analytic = float(flat[i])
+            elements.append(Element(
+                tuple(int(k) for k in np.unravel_index(i, gradient.shape)),
+                analytic / self.unit, numeric / self.unit,
+                self.excess(analytic, numeric), self.kinked(gap, numeric, analytic),
+            ))  # fmt: skip
+        variable.compared = len(elements)
+        variable.worst = max(elements, key=lambda e: e.excess)
+
+    def kinked(self, gap: float, numeric: float, analytic: float) -> bool:
+        """Whether slopes to the left and right that differ by `gap` tell of a kink."""
+        # On a smooth function they differ by about step * second derivative.
+        return bool(gap > max(abs(numeric), abs(analytic)) * 1e-4 + 4 * self.noise)
 
     def direction(self, shape: tuple[int, ...]) -> np.ndarray[Any, Any]:
         """A random direction of norm 1."""
@@ -218,22 +373,24 @@ class _Check:
         return np.asarray(v / np.linalg.norm(v))
 
     def slope(
-        self, name: str, tensor: Tensor, direction: np.ndarray[Any, Any], analytic: float
+        self,
+        variable: Variable,
+        tensor: Tensor,
+        direction: np.ndarray[Any, Any],
+        analytic: float,
     ) -> tuple[float, str]:
         """The slope along a direction, and a note if a kink is in the way of every step."""
-        first, gap = self.difference(name, tensor, direction, self.eps)
+        first, gap = self.difference(variable.name, tensor, direction, self.eps)
         if abs(first - analytic) <= self.noise + self.rtol * abs(first):
             return first, ""
-        # Left and right differ by about step * second derivative, or by the kink, which stays.
-        curvature = max(abs(first), abs(analytic)) * 1e-4 + 4 * self.noise
-        if gap <= curvature:
+        if not self.kinked(gap, first, analytic):
             return first, ""
         for shrink in _SHRINK[1:]:
             step = self.eps * shrink
-            numeric, smaller = self.difference(name, tensor, direction, step)
+            numeric, smaller = self.difference(variable.name, tensor, direction, step)
             noise, allowed = 4 * self.noise / shrink, self.rtol * abs(numeric)
             if smaller <= max(min(2 * shrink * gap, allowed), noise) and noise < allowed:
-                self.report.kinks.append(f"{name}: passed a kink with the step {step:g}")
+                variable.kinks.append(f"passed a kink with the step {step:g}")
                 return numeric, ""
         return first, f"slopes to the left and right differ by {gap:.3g} at the step {self.eps:g}"
 
@@ -264,16 +421,30 @@ class _Check:
         terms = zip(self.weights, a, b, strict=True)
         return float(sum(np.vdot(w, x - y) for w, x, y in terms))
 
-    def message(self, name: str, analytic: float, numeric: float, kinks: list[str]) -> str:
-        error = abs(analytic - numeric) / max(abs(analytic), abs(numeric), 1e-300)
+    def message(self, variable: Variable, analytic: float, numeric: float) -> str:
         lines = [
-            f"gradcheck: the gradient of {name} is wrong along a direction:",
-            f"  analytic (backward)    {analytic:.10g}",
-            f"  numeric (differences)  {numeric:.10g}",
-            f"  relative error         {error:.3g}",
+            f"gradcheck: the gradient of {variable.name} is wrong along a direction:",
+            f"  analytic (backward)    {analytic / self.unit:.10g}",
+            f"  numeric (differences)  {numeric / self.unit:.10g}",
+            f"  relative error         {_relative(analytic, numeric):.3g}",
             f"  allowed                atol {self.atol:g}, rtol {self.rtol:g}",
         ]
-        if kinks:
+        worst = variable.worst
+        if worst is not None:
+            total = math.prod(variable.shape)
+            lines += [
+                f"  worst element          {worst.index} of {variable.shape}, "
+                f"{variable.compared} of {total} compared",
+                f"    analytic {worst.analytic:.10g}, numeric {worst.numeric:.10g}, "
+                f"relative error {worst.relative_error:.3g}",
+            ]
+        if variable.kinks or (worst is not None and worst.kink):
             lines.append("  kinks are suspected; move the inputs away from them if so:")
-            lines += [f"    {kink}" for kink in kinks]
+            lines += [f"    {variable.name}: {kink}" for kink in variable.kinks]
+            if worst is not None and worst.kink:
+                lines.append(f"    at {worst.index} the slopes to the left and right differ")
         return "\n".join(lines)
+
+
+def _relative(a: float, b: float) -> float:
+    return abs(a - b) / max(abs(a), abs(b), 1e-300)

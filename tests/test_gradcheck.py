@@ -251,3 +251,87 @@ def test_a_network_with_one_wrong_parameter_fails():
     model.shared.bias.register_hook(lambda g: g * 0.5)  # as if one of two uses were forgotten
     with pytest.raises(GradcheckError, match=r"shared\.bias"):
         gradcheck(model, RNG.standard_normal((2, 6, 6, 2)))
+
+
+# ---- reports ------------------------------------------------------------------------------------
+
+
+def element_wrong(index, factor):
+    def gradient(a, dy):
+        g = right(a, dy)
+        g[index] *= factor
+        return g
+
+    return planted(cube, gradient)
+
+
+@pytest.mark.parametrize("shape", [(4, 5), (30, 40), (7, 3, 3, 11)])
+def test_the_worst_element_is_found(shape):
+    rng = np.random.default_rng(1)
+    x = rng.uniform(0.5, 2.0, shape)
+    wrong = tuple(int(n) for n in rng.integers(0, shape))
+    fn = element_wrong(wrong, 3.0)
+    report = gradcheck(lambda x: fn(x).sum(), x, report=True)
+    assert not report
+    (variable,) = report.variables
+    assert variable.worst.index == wrong
+    np.testing.assert_allclose(variable.worst.numeric, 3 * x[wrong] ** 2, rtol=1e-6)
+    np.testing.assert_allclose(variable.worst.analytic, 9 * x[wrong] ** 2, rtol=1e-12)
+    assert variable.worst.relative_error == pytest.approx(2 / 3, rel=1e-5)
+    with pytest.raises(GradcheckError) as error:
+        gradcheck(lambda x: fn(x).sum(), x)
+    assert f"worst element          {wrong} of {shape}" in str(error.value)
+    assert not variable.worst.kink
+
+
+def test_a_report_goes_through_all_variables():
+    fnn.manual_seed(0)
+    model = Branches().double()
+    x = RNG.standard_normal((2, 6, 6, 2))
+    report = gradcheck(model, x, report=True)
+    assert report
+    names = ["inputs[0]", *(name for name, _ in model.named_parameters())]
+    assert [v.name for v in report.variables] == names
+    assert all(v.relative_error < 1e-4 and v.compared and v.worst for v in report.variables)
+    lines = str(report).splitlines()
+    assert len(lines) == 1 + len(names)
+    assert all("ok" in line and name in line for line, name in zip(lines[1:], names, strict=True))
+    model.shared.bias.register_hook(lambda g: g * 0.5)
+    model.head.weight.register_hook(lambda g: -g)
+    report = gradcheck(model, x, report=True)
+    assert not report
+    assert [v.name for v in report.variables if v.error] == ["shared.bias", "head.weight"]
+    assert str(report).count("WRONG") == 2
+    assert "gradient of shared.bias is wrong" in report.error
+    assert model.head.weight.grad is None
+
+
+def test_a_report_of_a_loss_and_of_a_kink():
+    labels = np.array([0, 1, 2, 4])
+    report = gradcheck(nn.CrossEntropyLoss(label_smoothing=0.1), (X, labels), report=True)
+    assert report
+    assert report.variables[0].compared == X.size
+    x = X.copy()
+    x[2, 1] = 0.0
+    report = gradcheck(lambda x: x.relu(), x, report=True)
+    assert not report
+    worst = report.variables[0].worst
+    assert worst.index == (2, 1)
+    assert worst.kink
+    assert "kink?" in str(report)
+    assert "at (2, 1) the slopes to the left and right differ" in report.error
+
+
+def test_a_report_of_what_cannot_be_checked():
+    report = gradcheck(lambda x: x * 0.0, X, report=True)
+    assert not report
+    assert "nothing was checked" in str(report)
+    assert "eval()" in gradcheck(nn.Dropout(0.5), X, report=True).error
+
+
+def test_buffers_are_left_as_they_were():
+    model = nn.Sequential(nn.Linear(5, 3), nn.BatchNorm1d(3)).double()
+    before = {k: t.numpy().copy() for k, t in model.state_dict().items()}
+    assert gradcheck(model, X)
+    for name, t in model.state_dict().items():
+        np.testing.assert_array_equal(t.numpy(), before[name])
