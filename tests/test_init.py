@@ -128,7 +128,7 @@ def test_trunc_normal_keeps_its_bounds_in_float32():
     assert len(init.trunc_normal_(fnn.zeros(0))) == 0
 
 
-@pytest.mark.parametrize("shape", [(30, 50), (50, 30), (8, 3, 3, 4), (100, 3, 3, 4)])
+@pytest.mark.parametrize("shape", [(30, 50), (50, 30), (8, 3, 3, 4), (100, 3, 3, 4), (200, 200)])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_orthogonal(shape, dtype):
     fnn.manual_seed(0)
@@ -136,7 +136,20 @@ def test_orthogonal(shape, dtype):
     assert init.orthogonal_(t, 1.5) is t
     w = t.numpy().reshape(shape[0], -1)
     product = w @ w.T if w.shape[0] <= w.shape[1] else w.T @ w
-    np.testing.assert_allclose(product, 2.25 * np.eye(len(product)), atol=3e-6)
+    atol = 3e-6 if dtype == "float32" else 1e-14
+    np.testing.assert_allclose(product, 2.25 * np.eye(len(product)), atol=atol)
+
+
+def test_orthogonal_gives_the_same_bits_with_any_number_of_threads():
+    found, threads = [], fnn.get_num_threads()
+    try:
+        for n in (1, 2):
+            fnn.set_num_threads(n)
+            fnn.manual_seed(0)
+            found.append(init.orthogonal_(fnn.zeros(300, 400)).numpy())
+    finally:
+        fnn.set_num_threads(threads)
+    np.testing.assert_array_equal(*found)
 
 
 def test_orthogonal_matrices_are_uniform():
