@@ -125,7 +125,7 @@ def coverage_svg(
         body.append(_text(4, top, part, cls="title"))
     gap, size = 22.0, (_WIDTH - 62.0) / 2
     heads = [_wrap(name, size, _CHAR) for name in panels]
-    top += 14 * max(map(len, heads)) + 12
+    top += 14 * max(map(len, heads)) + 18
     bottom = top + size
     counts = []
     for i, (name, configs) in enumerate(panels.items()):
