@@ -42,6 +42,11 @@ def test_random_search_finds_the_bowl_and_repeats_itself():
     assert len({t.config["lr"] for t in found.trials}) == 40
 
 
+def test_each_trial_has_a_random_stream_of_its_own():
+    found = quiet("random", lambda c, r: fnn.randn(1).item(), {"x": [1]}, trials=8)
+    assert len({trial.value for trial in found.trials}) == 8
+
+
 def test_two_workers_change_nothing_but_share_the_threads():
     here = quiet("random", bowl, SPACE, trials=12)
     assert plain(quiet("random", bowl, SPACE, trials=12, workers=2)) == plain(here)
