@@ -153,6 +153,7 @@ def conv2d_bwd(
     need_dx: bool,
     need_dw: bool,
     need_db: bool,
+    add: Array | None = None,
 ) -> tuple[Array | None, Array | None, Array | None]: ...
 def conv_transpose2d_fwd(
     x: Array,
@@ -228,6 +229,7 @@ def norm_bwd(
     output: Array | None,
     stats: Array,
     weight: Array | None,
+    bias: Array | None,
     fixed: bool,
     act: int,
     p0: float,

@@ -20,7 +20,7 @@ from ._core import WATCHES, Array
 if TYPE_CHECKING:
     from .tensor import Tensor
 
-Backward = Callable[[Array], Sequence[Array | None]]
+Backward = Callable[..., Sequence[Array | None]]
 _F = TypeVar("_F", bound=Callable[..., Any])
 _ADD = _core.BINARY["add"]
 _numbers = itertools.count()
@@ -35,9 +35,14 @@ _mode = _Mode()
 
 
 class Node:
-    """One operation on the tape; `output` is its result where backward reads it, too."""
+    """One operation on the tape.
 
-    __slots__ = ("backward", "clock", "inputs", "layer", "name", "number", "output")
+    `output` is its result where backward reads it, too. `adds`: backward takes the gradient of the
+    first input that has gathered so far, if any, and returns the sum with its own, which saves a
+    pass over memory; the bits are those of a sum afterwards.
+    """
+
+    __slots__ = ("adds", "backward", "clock", "inputs", "layer", "name", "number", "output")
 
     def __init__(
         self,
@@ -45,7 +50,9 @@ class Node:
         inputs: tuple[Tensor, ...],
         backward: Backward,
         output: Array | None = None,
+        adds: bool = False,
     ) -> None:
+        self.adds = adds
         self.name = name
         self.inputs = inputs
         self.output = output
@@ -132,7 +139,9 @@ def run_backward(
             node.check_unwritten()
         if not retain_graph:
             node.backward, node.inputs, node.output = None, (), None
-        for tensor, dx in zip(inputs, backward(dy), strict=True):
+        before = incoming.pop(inputs[0]._node or inputs[0], None) if node.adds else None
+        grads = backward(dy) if before is None else backward(dy, before)
+        for tensor, dx in zip(inputs, grads, strict=True):
             if dx is None or not tensor.requires_grad:
                 continue
             key = tensor._node or tensor

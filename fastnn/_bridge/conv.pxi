@@ -143,7 +143,7 @@ def conv2d_fwd(Array x, Array w, object bias, tuple stride, tuple padding, tuple
 
 
 cdef int conv2d_bwd_data_call(call *c) noexcept nogil:
-    return fnn_kernels_for(c.dt).conv2d_bwd_data(c.p[0], c.p[1], c.p[2], &c.g.conv)
+    return fnn_kernels_for(c.dt).conv2d_bwd_data(c.p[0], c.p[1], c.p[2], c.p[3], &c.g.conv)
 
 
 cdef int conv2d_bwd_weights_call(call *c) noexcept nogil:
@@ -163,6 +163,7 @@ def conv_transpose2d_fwd(Array x, Array w, tuple size, tuple stride, tuple paddi
         raise ValueError(f"conv_transpose2d: x must be {(g.n, g.oh, g.ow, g.k)}, got {x.shape}")
     begin(&c, conv2d_bwd_data_call, "conv_transpose2d", x.dt)
     put3(&c, y, x, w)
+    put(&c, None)
     c.flops = conv_flops(g)
     if y.size:
         run(&c)
@@ -171,8 +172,11 @@ def conv_transpose2d_fwd(Array x, Array w, tuple size, tuple stride, tuple paddi
 
 def conv2d_bwd(Array dy, Array x, Array w, object y, tuple stride, tuple padding, tuple dilation,
                Py_ssize_t groups, object algo, int act, double p0, double p1,
-               bint need_dx, bint need_dw, bint need_db):
-    """(dx, dw, db), each None where not needed; y is the output of a fused activation or None."""
+               bint need_dx, bint need_dw, bint need_db, Array add=None):
+    """(dx, dw, db), each None where not needed; y is the output of a fused activation or None.
+
+    add, a gradient of x, is included in dx.
+    """
     cdef call c
     cdef fnn_conv *g = &c.g.conv
     conv_geometry(g, x, w, stride, padding, dilation, groups, algo)
@@ -183,6 +187,9 @@ def conv2d_bwd(Array dy, Array x, Array w, object y, tuple stride, tuple padding
         dy = unary_bwd(act, dy, y, p0, p1)
     cdef Array dx = None, dw = None, db = None
     if need_dx:
+        if add is not None:
+            check_same_dtype(add, x, "conv2d", "gradient", "x")
+            check_same_shape(add, x, "conv2d", "gradient", "x")
         dx = new_like(x, x.dt)
     if need_dw or need_db:
         dw = new_like(w, w.dt)
@@ -192,10 +199,11 @@ def conv2d_bwd(Array dy, Array x, Array w, object y, tuple stride, tuple padding
         for a in (dx, dw, db):
             if a is not None:
                 fill(a, 0.0, 0)
-        return dx, dw, db
+        return dx if add is None else add, dw, db
     if need_dx:
         begin(&c, conv2d_bwd_data_call, "conv2d data", x.dt, True)
-        put3(&c, dx, dy, w)
+        put2(&c, dx, dy)
+        put2(&c, w, add)
         c.flops = conv_flops(g)
         run(&c)
     if need_dw or need_db:

@@ -49,7 +49,7 @@ cdef extern from "fastnn.h" nogil:
     ctypedef struct fnn_kernels:
         fnn_status (*gemm)(const fnn_gemm *) noexcept nogil
         fnn_status (*conv2d_fwd)(void *, const void *, const void *, const void *, const fnn_conv *) noexcept nogil
-        fnn_status (*conv2d_bwd_data)(void *, const void *, const void *, const fnn_conv *) noexcept nogil
+        fnn_status (*conv2d_bwd_data)(void *, const void *, const void *, const void *, const fnn_conv *) noexcept nogil
         fnn_status (*conv2d_bwd_weights)(void *, void *, const void *, const void *, const fnn_conv *) noexcept nogil
         fnn_status (*conv2d_algo)(int *, int, const fnn_conv *) noexcept nogil
         fnn_status (*max_pool2d_fwd)(void *, uint8_t *, const void *, const fnn_pool *) noexcept nogil
@@ -84,9 +84,11 @@ cdef extern from "fastnn.h" nogil:
         fnn_status (*norm_fwd)(void *, const void *, const void *, const double *, const void *,
                                const void *, const fnn_norm *) noexcept nogil
         fnn_status (*norm_bwd_weights)(void *, void *, void *, double *, const void *, const void *,
-                                       const void *, const double *, const fnn_norm *) noexcept nogil
+                                       const void *, const double *, const void *, const void *,
+                                       const fnn_norm *) noexcept nogil
         fnn_status (*norm_bwd_data)(void *, const void *, const void *, const void *, const double *,
-                                    const double *, const void *, const fnn_norm *) noexcept nogil
+                                    const double *, const void *, const void *,
+                                    const fnn_norm *) noexcept nogil
         fnn_status (*layer_norm_fwd)(void *, double *, const void *, const void *, const void *, double,
                                      ptrdiff_t, ptrdiff_t) noexcept nogil
         fnn_status (*layer_norm_bwd)(void *, void *, void *, const void *, const void *, const double *,

@@ -20,8 +20,8 @@ cdef struct call:
     bint backward
     int dt
     int arrays
-    void *p[8]  # the memory of the arrays, outputs first; NULL for an absent one
-    void *owner[8]  # the Arrays, borrowed
+    void *p[10]  # the memory of the arrays, outputs first; NULL for an absent one
+    void *owner[10]  # the Arrays, borrowed
     Py_ssize_t n[8]
     double d[4]
     uint64_t seed, offset

@@ -121,18 +121,20 @@ def norm_fwd(str op, Array x, Array stats, Array weight, Array bias, Array resid
 
 cdef int norm_bwd_weights_call(call *c) noexcept nogil:
     return fnn_kernels_for(c.dt).norm_bwd_weights(c.p[0], c.p[1], c.p[2], <double *>c.p[3], c.p[4],
-                                                  c.p[5], c.p[6], <double *>c.p[7], &c.g.norm)
+                                                  c.p[5], c.p[6], <double *>c.p[7], c.p[8], c.p[9],
+                                                  &c.g.norm)
 
 
 cdef int norm_bwd_data_call(call *c) noexcept nogil:
     return fnn_kernels_for(c.dt).norm_bwd_data(c.p[0], c.p[1], c.p[2], c.p[3], <double *>c.p[4],
-                                               <double *>c.p[5], c.p[6], &c.g.norm)
+                                               <double *>c.p[5], c.p[6], c.p[7], &c.g.norm)
 
 
-def norm_bwd(str op, Array dy, Array x, Array y, Array stats, Array weight, bint fixed,
-             int act, double p0, double p1, bint need_dx, bint need_dw, bint need_db,
+def norm_bwd(str op, Array dy, Array x, Array y, Array stats, Array weight, Array bias,
+             bint fixed, int act, double p0, double p1, bint need_dx, bint need_dw, bint need_db,
              bint need_residual):
-    """(dx, dw, db, dresidual), each None where not needed; y: the output where there is an act.
+    """(dx, dw, db, dresidual), each None where not needed; y: the output where there is an act, or
+    None where that is relu without a residual.
 
     fixed: the statistics were given, so that no gradient passes through them.
     """
@@ -153,6 +155,7 @@ def norm_bwd(str op, Array dy, Array x, Array y, Array stats, Array weight, bint
         put3(&c, dw, db, dres)
         put3(&c, sums, dy, x)
         put2(&c, y, stats)
+        put2(&c, weight, bias)
         run(&c)
     if dres is not None:  # act is done
         dy = dres
@@ -162,7 +165,7 @@ def norm_bwd(str op, Array dy, Array x, Array y, Array stats, Array weight, bint
         begin(&c, norm_bwd_data_call, op, x.dt, True)
         put3(&c, dx, dy, x)
         put3(&c, y, None if fixed else sums, stats)
-        put(&c, weight)
+        put2(&c, weight, bias)
         run(&c)
     return dx, dw, db, dy if need_residual else None
 

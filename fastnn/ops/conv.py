@@ -152,8 +152,9 @@ def conv2d_act(
         "conv2d",
         y,
         inputs,
-        lambda dy: _core.conv2d_bwd(dy, a, w, y, *geometry, op, p0, p1, *needs)[:count],
+        lambda dy, *add: _core.conv2d_bwd(dy, a, w, y, *geometry, op, p0, p1, *needs, *add)[:count],
         op >= 0,
+        needs[0],
     )
 
 

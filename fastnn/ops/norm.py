@@ -141,13 +141,13 @@ def _normalized(
     y = _core.norm_fwd(op, a, stats, w, b, r, row, p0, p1)
     needs = [t is not None and t.requires_grad for t in (x, *optional)]
     present = [True, *(t is not None for t in optional)]
-    saved = y if row >= 0 else None
+    saved = y if row >= 0 and (act[0] != "relu" or r is not None) else None  # type: ignore
 
     def backward(dy: _core.Array) -> list[_core.Array | None]:
-        grads = _core.norm_bwd(op, dy, a, saved, stats, w, fixed, row, p0, p1, *needs)
+        grads = _core.norm_bwd(op, dy, a, saved, stats, w, b, fixed, row, p0, p1, *needs)
         return [g for g, there in zip(grads, present, strict=True) if there]
 
-    return record(op, y, (x, *(t for t in optional if t is not None)), backward, row >= 0)
+    return record(op, y, (x, *(t for t in optional if t is not None)), backward, saved is not None)
 
 
 def group_norm(
