@@ -21,15 +21,15 @@ from .tensor import Tensor, from_numpy, tensor
 __all__ = [
     "EarlyStopping", "Ensemble", "GradcheckError", "Tensor", "Trainer", "average_weights", "cat",
     "compile", "data", "datasets", "diagnostics", "empty_cache", "from_numpy", "functional",
-    "get_num_threads", "get_rng_state", "gradcheck", "init", "is_grad_enabled", "load",
-    "load_checkpoint", "load_preprocessing", "manual_seed", "maximum", "metrics", "minimum",
+    "get_num_threads", "get_rng_state", "gradcheck", "init", "is_grad_enabled", "lab",
+    "load", "load_checkpoint", "load_preprocessing", "manual_seed", "maximum", "metrics", "minimum",
     "models", "nn", "no_grad", "optim", "pad", "preprocessing", "profile", "save",
     "save_checkpoint", "search", "set_num_threads", "set_rng_state", "show_config", "stack",
     "tensor", "test_time_augmentation", *_creation,
 ]  # fmt: skip
 
 if TYPE_CHECKING:
-    from . import data, datasets, diagnostics, metrics, preprocessing, search
+    from . import data, datasets, diagnostics, lab, metrics, preprocessing, search
     from .ensemble import Ensemble, average_weights, test_time_augmentation
     from .plan import compile
     from .profiler import profile
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 # Modules that most programs need only in part: imported when first used, to keep import fast.
 _LAZY_MODULES = (
-    "bench", "data", "datasets", "diagnostics", "metrics", "preprocessing", "report",
+    "bench", "data", "datasets", "diagnostics", "lab", "metrics", "preprocessing", "report",
     "search", "train",
 )  # fmt: skip
 _LAZY_NAMES = {

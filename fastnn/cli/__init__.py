@@ -15,7 +15,7 @@ from typing import Any
 
 from .. import __version__
 from ..bench import cli as bench
-from . import demo, info, search, train
+from . import demo, info, lab, search, train
 
 __all__ = ["main"]
 
@@ -24,6 +24,7 @@ _COMMANDS = {
     "train": (train, "train a model on images, evaluate it, save it"),
     "search": (search, "search for hyperparameters of a training"),
     "bench": (bench, "measure fastnn against NumPy and other libraries"),
+    "lab": (lab, "repeat what is taught about training networks, as experiments"),
     "info": (info, "print version, CPU target, threads and build"),
 }
 _EPILOG = """examples:
@@ -31,6 +32,7 @@ _EPILOG = """examples:
   fastnn train --data mnist_small --epochs 5 --save lenet5.safetensors
   fastnn search --data mnist_small --model mlp --trials 20
   fastnn bench --quick
+  fastnn lab run --all --quick
   fastnn info
 'fastnn COMMAND --help' tells more. FASTNN_DEBUG=1 shows the traceback of an error.
 """

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""One file an experiment; whatever is here and registers itself is found."""

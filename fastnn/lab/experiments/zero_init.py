@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""All weights 0: the units of a layer stay identical."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ... import init, nn
+from .. import charts
+from ..registry import Figure, Result, experiment, verdict
+from ..setting import Array, Images, Lab
+from ..training import error, fit, mlp, sgd
+
+SAME = 1e-6
+STARTS = {"zeros": 0.0, "constant 0.01": 0.01, "Gaussian 0.01": None}
+
+
+@experiment(
+    section="Weight initialization",
+    order=1,
+    title="Equal weights stay equal",
+    claim="If all weights start with the same value, all units of a layer compute and learn the "
+    "same, and the network does not get beyond what one unit can do.",
+    method="A network with one hidden layer of tanh units is trained on the digits or pictures "
+    "from zeros, from the constant 0.01 and from small Gaussian weights. Measured: the largest "
+    "difference between the weights of two hidden units, relative to the largest weight, and the "
+    "training error.",
+    rule=f"Confirmed if after training from equal weights units differ by less than {SAME:g} and "
+    "the error is at least twice that of the Gaussian start, whose units differ. Refuted if equal "
+    "weights come as low as the Gaussian ones.",
+)
+def run(lab: Lab) -> Result:
+    data = lab.images(*lab.pick((300, 100), (2000, 500), (5000, 1000)))
+    traces, spread, errors = {}, {}, {}
+    for name, value in STARTS.items():
+        lab.progress(name)
+        model = start(data, value)
+        traces[name] = fit(
+            model, data, lab.pick(1, 4, 10), sgd(model, 0.05), every=0.5, seed=lab.seed
+        )
+        spread[name] = difference(model[1].weight.numpy())  # type: ignore[attr-defined]
+        errors[name] = error(model, data.x, data.y)
+    equal = [name for name, value in STARTS.items() if value is not None]
+    gaussian = errors["Gaussian 0.01"]
+    decided = verdict(
+        all(spread[n] < SAME and errors[n] >= 2 * gaussian for n in equal)
+        and spread["Gaussian 0.01"] > SAME,
+        all(errors[n] <= gaussian for n in equal),
+    )
+    return Result(
+        measured={
+            "largest difference between units, relative": spread, "training error": errors,
+        },
+        verdict=decided,
+        finding=f"After training from zeros the hidden units differ by {spread['zeros']:.1g}, from "
+        f"a constant by {spread['constant 0.01']:.1g}, from Gaussian weights by "
+        f"{spread['Gaussian 0.01']:.2g}. Training errors: {errors['zeros']:.1%}, "
+        f"{errors['constant 0.01']:.1%} and {gaussian:.1%}.",
+        on="how long was trained: rounding may tell units apart in time.",
+        figures=[
+            Figure(
+                charts.lines(
+                    {n: (t.epochs, t.train_error) for n, t in traces.items()}, "Training error",
+                    "epoch", "share wrong",
+                ),
+                "From equal weights the whole hidden layer is worth a single unit.",
+            )
+        ],
+    )  # fmt: skip
+
+
+def start(data: Images, value: float | None) -> nn.Sequential:
+    """A network whose weights are all `value`, or Gaussian."""
+    model = mlp(data.shape, [50], "tanh")
+    for parameter in model.parameters():
+        if value is None and parameter.ndim > 1:
+            init.normal_(parameter, 0.0, 0.01)
+        else:
+            init.constant_(parameter, (value or 0.0) if parameter.ndim > 1 else 0.0)
+    return model
+
+
+def difference(weights: Array) -> float:
+    """Largest difference between rows, relative to the largest weight; 0 if all are 0."""
+    gap = float(np.abs(weights - weights[:1]).max())
+    size = float(np.abs(weights).max())
+    return gap / size if size else 0.0
