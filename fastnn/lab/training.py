@@ -220,3 +220,16 @@ def gradients(model: nn.Sequential, x: Array, y: Array, kind: Any) -> list[Array
     F.cross_entropy(signal, y).backward()
     model.zero_grad()
     return [found[i] for i in sorted(found)]
+
+
+def stuck_share(model: nn.Sequential, data: Images, check: int = 5000) -> float:
+    """Share of hidden units whose weights all get a gradient of exactly 0 from the images."""
+    F.cross_entropy(model(from_numpy(data.x[:check])), data.y[:check]).backward()
+    layers = [m for m in model if isinstance(m, nn.Linear | nn.Maxout)][:-1]
+    stuck: list[Array] = []
+    for layer in layers:
+        gradient = layer.weight.grad.numpy()  # type: ignore[union-attr]
+        units = layer.out_features
+        stuck.append((gradient.reshape(units, -1) == 0).all(axis=1))
+    model.zero_grad()
+    return float(np.concatenate(stuck).mean())

@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Maxout: no dead units, twice the parameters."""
+
+from __future__ import annotations
+
+import math
+
+from ... import init, nn
+from .. import charts
+from ..registry import Figure, Result, experiment, verdict
+from ..setting import Lab
+from ..training import fit, mlp, sgd, stuck_share
+
+
+@experiment(
+    section="Activation functions",
+    order=12,
+    title="Maxout never dies, and costs twice the parameters",
+    claim="Maxout units do not die where ReLUs do, but they double the parameters.",
+    method="Networks with three hidden layers: ReLU, ReLU with about as many parameters as "
+    "maxout, and maxout with two pieces; trained with learning rates from low to too high. "
+    "Counted are parameters and hidden units none of whose weights get a gradient from the "
+    "training images.",
+    rule="Confirmed if the hidden layers of maxout have 1.95 to 2.05 times the parameters of those "
+    "with ReLU, and maxout has no such unit at any rate that did not explode while ReLU has. "
+    "Refuted if maxout has such units or other numbers of parameters.",
+)
+def run(lab: Lab) -> Result:
+    data = lab.images(*lab.pick((256, 50), (3000, 500), (10000, 1000)))
+    width = lab.pick(20, 80, 100)
+    rates = lab.pick((0.03, 0.3), (0.01, 0.03, 0.1, 0.3), (0.003, 0.01, 0.03, 0.1, 0.2, 0.3))
+    wide = round(width * 1.85)  # found so that the numbers of parameters are nearly equal
+    makers = {
+        "relu": lambda: mlp(data.shape, [width] * 3),
+        "relu, wider": lambda: mlp(data.shape, [wide] * 3),
+        "maxout": lambda: network(data.shape, width),
+    }
+    stuck: dict[str, dict[float, float]] = {n: {} for n in makers}
+    errors: dict[str, dict[float, float]] = {n: {} for n in makers}
+    counts = {n: sum(p.numel() for p in make().parameters()) for n, make in makers.items()}
+    for name, make in makers.items():
+        for rate in rates:
+            lab.progress(f"{name}, rate {rate:g}")
+            model = make()
+            trace = fit(model, data, lab.pick(1, 3, 6), sgd(model, rate), seed=lab.seed)
+            stuck[name][rate] = math.nan if trace.diverged else stuck_share(model, data)
+            errors[name][rate] = trace.test_error[-1]
+    head = 10 * width + 10
+    ratio = (counts["maxout"] - head) / (counts["relu"] - head)
+    most = {n: max((v for v in s.values() if v == v), default=0.0) for n, s in stuck.items()}
+    best = {n: min(e.values()) for n, e in errors.items()}
+    right = 1.95 <= ratio <= 2.05
+    return Result(
+        measured={
+            "parameters": counts, "hidden layers, maxout over ReLU": ratio,
+            "largest share of units without a gradient": most,
+            "test error at the best rate": best,
+            "share of units without a gradient, by learning rate": {
+                n: {f"{r:g}": v for r, v in s.items()} for n, s in stuck.items()
+            },
+        },
+        verdict=verdict(
+            right and most["maxout"] == 0 < most["relu"], not right or most["maxout"] > 0
+        ),
+        finding=f"Maxout has {ratio:.2f} times the parameters in its hidden layers. Up to "
+        f"{most['relu']:.0%} of the ReLU units are left without a gradient, of maxout "
+        f"{most['maxout']:.0%}. Best test errors: ReLU {best['relu']:.1%}, ReLU with as many "
+        f"parameters {best['relu, wider']:.1%}, maxout {best['maxout']:.1%}.",
+        on="the learning rate: where no ReLU dies there is nothing to compare.",
+        figures=[
+            Figure(
+                charts.lines(
+                    {n: (rates, e.values()) for n, e in stuck.items()},
+                    "Units without a gradient", "learning rate", "share", log_x=True,
+                )
+            ),
+            Figure(
+                charts.lines(
+                    {n: (rates, e.values()) for n, e in errors.items()}, "Test error",
+                    "learning rate", "share wrong", log_x=True,
+                ),
+                "ReLU, wider, has about as many parameters as maxout.",
+            ),
+        ],
+    )  # fmt: skip
+
+
+def network(shape: tuple[int, ...], width: int) -> nn.Sequential:
+    """Three hidden layers of maxout units."""
+    layers: list[nn.Module] = [nn.Flatten()]
+    size = math.prod(shape)
+    for _ in range(3):
+        layers.append(nn.Maxout(size, width))
+        size = width
+    model = nn.Sequential(*layers, nn.Linear(size, 10))
+    init.init_model(model, "maxout")
+    return model
