@@ -188,6 +188,19 @@ def test_trainer_tells_the_monitor(compile):
     )
 
 
+def test_a_recorded_step_outlives_observations():
+    model = net()
+    optimizer = optim.SGD(model.parameters(), lr=0.1)
+    monitor = Monitor(model, optimizer, every=4)
+    trainer = fnn.Trainer(model, optimizer, progress=False, monitor=monitor, compile=True)
+    trainer.fit(blobs(), 2, 16)  # steps 0 to 11: 0, 1, 2, 4, 5, 8, 10 are observed
+    (before,) = trainer._compiled._plans.values()
+    trainer.fit(blobs(), 2, 16)
+    (after,) = trainer._compiled._plans.values()
+    assert trainer._compiled.recorded and before[0] is after[0]
+    assert [record["step"] for record in monitor.records][-4:] == [10, 12, 16, 20]
+
+
 def test_two_monitors_and_shared_layers():
     fnn.manual_seed(0)
     layer = nn.Linear(4, 4)
