@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 __all__ = ["Log", "read_log"]
 
 FORMAT = 1
@@ -133,6 +135,8 @@ def plain(value: Any) -> Any:
     """The same for JSON: floats with five digits, None for NaN and infinity."""
     if isinstance(value, dict):
         return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, np.generic | np.ndarray):
+        return plain(value.tolist())
     if isinstance(value, list) and value and type(value[0]) is int:
         return value  # counts
     if isinstance(value, list | tuple):

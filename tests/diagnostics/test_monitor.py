@@ -257,6 +257,15 @@ def test_log_holds_what_the_monitor_has(tmp_path):
     assert log.header["layers"][1]["behind"] == "fc1"
 
 
+def test_measures_of_an_epoch_may_be_numpys(tmp_path):
+    monitor = Monitor(net(), log=tmp_path / "log.jsonl")
+    train(monitor.model, 1, monitor)
+    monitor.end_epoch(loss=np.float32(0.5), confusion=np.eye(2), best=np.float64(np.nan))
+    (epoch,) = read_log(tmp_path / "log.jsonl").epochs
+    assert epoch == monitor.epochs[0]
+    assert (epoch["loss"], epoch["best"], epoch["confusion"]) == (0.5, None, [[1, 0], [0, 1]])
+
+
 def test_a_line_that_was_cut_costs_only_itself(tmp_path):
     path = tmp_path / "log.jsonl"
     logged(path)
