@@ -521,17 +521,15 @@ def record(
 ) -> Tensor:
     """The result of an operation, with a node on the tape where an input requires a gradient.
 
-    reads_output says that `backward` reads the result, which then must not be written to; adds, that
-    it takes the first input's gradient from elsewhere and adds its own.
+    reads_output says that `backward` reads the result, which then must not be written to. adds: see
+    `Node`.
     """
     out = Tensor(array)
     if _mode.enabled:
         for tensor in inputs:
             if tensor.requires_grad:
                 out.requires_grad = True
-                out._node = Node(
-                    name, inputs, backward, array if reads_output else None, adds
-                )
+                out._node = Node(name, inputs, backward, array if reads_output else None, adds)
                 break
     return out
 

@@ -21,6 +21,35 @@ def test_shared_subexpression_counts_every_use():
     np.testing.assert_allclose(x.grad.numpy(), [4 * 8 + 4, -4 * 27 - 6])
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(("algo", "kernel", "stride", "groups"), [
+    ("winograd", 3, 1, 1), ("winograd", 5, 1, 1), ("direct", 3, 1, 1), ("direct", 3, 2, 1),
+    ("direct", 1, 1, 1), ("direct", 3, 1, 10),
+])  # fmt: skip
+def test_convolution_adds_to_the_gradient_of_another_branch(dtype, algo, kernel, stride, groups):
+    """The bits of a sum afterwards, with denormals, infinities and NaN in the other branch."""
+    if dtype == "float64" and algo == "winograd":
+        algo = "auto"
+    rng = np.random.default_rng(3)
+    w = fnn.tensor(rng.standard_normal((10, kernel, kernel, 10 // groups)).astype(dtype))
+    other = rng.standard_normal((2, 9, 10, 10)).astype(dtype)
+    other[0] = 0
+    other.reshape(-1)[:4] = np.finfo(dtype).smallest_subnormal, np.inf, np.nan, -0.0
+    x = fnn.tensor(rng.standard_normal(other.shape).astype(dtype), requires_grad=True)
+    top = fnn.tensor(rng.standard_normal(other.shape).astype(dtype))
+
+    def gradient(with_other: bool) -> np.ndarray:
+        x.grad = None
+        y = F.conv2d(x, w, None, stride, kernel // 2, 1, groups, algo=algo)
+        total = (y * top[:, : y.shape[1], : y.shape[2]])[1:].sum()  # none for the first image
+        if with_other:
+            total = total + (x * fnn.tensor(other)).sum()  # made last, so its gradient comes first
+        total.backward()
+        return x.grad.numpy().copy()
+
+    np.testing.assert_array_equal(gradient(True), other + gradient(False))
+
+
 def test_diamond_with_long_and_short_branch():
     x = leaf(0.5)
     deep = x

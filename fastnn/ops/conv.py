@@ -146,18 +146,13 @@ def conv2d_act(
         b = bias._array
         inputs = (x, weight, bias)
     y = _core.conv2d_fwd(a, w, b, *geometry, op, p0, p1)
-    need_x, need_w, need_b = (*(t.requires_grad for t in inputs), False)[:3]
-    count = len(inputs)
-    return record(
-        "conv2d",
-        y,
-        inputs,
-        lambda dy, *add: _core.conv2d_bwd(
-            dy, a, w, y, *geometry, op, p0, p1, need_x, need_w, need_b, *add
-        )[:count],
-        op >= 0,
-        need_x,
-    )
+    need_b = bias is not None and bias.requires_grad
+    needs, count = (x.requires_grad, weight.requires_grad, need_b), len(inputs)
+
+    def backward(dy: Array, add: Array | None = None) -> tuple[Array | None, ...]:
+        return _core.conv2d_bwd(dy, a, w, y, *geometry, op, p0, p1, *needs, add)[:count]
+
+    return record("conv2d", y, inputs, backward, op >= 0, needs[0])
 
 
 def conv_transpose2d(

@@ -141,7 +141,8 @@ def _normalized(
     y = _core.norm_fwd(op, a, stats, w, b, r, row, p0, p1)
     needs = [t is not None and t.requires_grad for t in (x, *optional)]
     present = [True, *(t is not None for t in optional)]
-    saved = y if row >= 0 and (act[0] != "relu" or r is not None) else None  # type: ignore
+    again = act is not None and act[0] == "relu" and r is None  # cheaper than to read y
+    saved = y if row >= 0 and not again else None
 
     def backward(dy: _core.Array) -> list[_core.Array | None]:
         grads = _core.norm_bwd(op, dy, a, saved, stats, w, b, fixed, row, p0, p1, *needs)

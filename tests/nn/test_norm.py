@@ -6,6 +6,7 @@ import pytest
 import fastnn as fnn
 from fastnn import functional as F
 from fastnn import nn
+from fastnn.ops import norm
 
 RNG = np.random.default_rng(11)
 
@@ -36,6 +37,29 @@ def test_running_statistics(kind, shape, momentum):
     np.testing.assert_allclose(y, (x - mean) / np.sqrt(var + 1e-5), rtol=1e-5, atol=1e-5)
     for name, value in layer.state_dict().items():
         np.testing.assert_array_equal(value.numpy(), before[name])
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("channels", [3, 16, 1100])
+def test_relu_again_gives_the_bits_of_relu_apart(dtype, training, channels):
+    """Backward computes relu's mask from x; zeros, -0 and NaN in the result included."""
+    x = normal(2, 3, 5, channels, dtype=dtype)
+    weight, bias = normal(channels, dtype=dtype), normal(channels, dtype=dtype)
+    weight[0], bias[0] = 0, -0.0
+    weight[1], bias[1] = 1, np.nan
+    mean, var = x.mean((0, 1, 2)), x.var((0, 1, 2))
+    dy, found = normal(*x.shape, dtype=dtype), []
+    for fused in (True, False):
+        leaves = [fnn.tensor(a, requires_grad=True) for a in (x, weight, bias)]
+        args = leaves[0], fnn.tensor(mean), fnn.tensor(var), *leaves[1:], training, 0.1, 1e-5
+        y = norm.batch_norm_act(*args, ("relu", 0.0, 0.0), None) if fused else F.relu(
+            F.batch_norm(*args))  # fmt: skip
+        y.backward(dy)
+        found.append([y.numpy(), *(t.grad.numpy() for t in leaves)])
+    for a, b in zip(*found, strict=True):
+        np.testing.assert_array_equal(a, b)
+        np.testing.assert_array_equal(np.signbit(a), np.signbit(b))
 
 
 def test_options():
