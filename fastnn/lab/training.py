@@ -135,7 +135,7 @@ def best_rate(
     return min(traces, key=lambda rate: traces[rate].loss), traces
 
 
-def convnet(shape: Sequence[int], activation: str, width: int = 16, classes: int = 10) -> nn.Module:
+def convnet(shape: Sequence[int], activation: str, width: int = 16) -> nn.Sequential:
     """Four 3x3 convolutions (w, w, 2w, 2w), pooling after the first three, and a linear layer."""
     layers: list[nn.Module] = []
     inputs, side = shape[2], shape[0]
@@ -145,7 +145,7 @@ def convnet(shape: Sequence[int], activation: str, width: int = 16, classes: int
         if i < 3:
             layers.append(nn.MaxPool2d(2))
             side //= 2
-    head = nn.Linear(side * side * inputs, classes)
+    head = nn.Linear(side * side * inputs, 10)
     model = nn.Sequential(*layers, nn.Flatten(), head)
     init.init_model(model, activation)
     init.normal_(head.weight, 0.0, 0.01)
@@ -228,7 +228,7 @@ def stuck_share(model: nn.Sequential, data: Images, check: int = 5000) -> float:
     layers = [m for m in model if isinstance(m, nn.Linear | nn.Maxout)][:-1]
     stuck: list[Array] = []
     for layer in layers:
-        gradient = layer.weight.grad.numpy()  # type: ignore[union-attr]
+        gradient = layer.weight.grad.numpy()
         units = layer.out_features
         stuck.append((gradient.reshape(units, -1) == 0).all(axis=1))
     model.zero_grad()

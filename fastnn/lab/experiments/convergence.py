@@ -100,8 +100,9 @@ def quickest(
     for rate in rates:
         model = convnet(data.shape, name, width)
         trace = fit(
-            model, data, min(limit, best[0]), sgd(model, rate), batch=batch, every=lab.pick(1.0, 0.2, 0.25),
-            test=False, check=lab.pick(100, 500, 2000), seed=lab.seed, stop=stop,
+            model, data, min(limit, best[0]), sgd(model, rate), batch=batch, test=False,
+            every=lab.pick(1.0, 0.2, 0.25), check=lab.pick(100, 500, 2000), seed=lab.seed,
+            stop=stop,
         )  # fmt: skip
         done = trace.train_error[-1] <= target and not trace.diverged
         if done and trace.epochs[-1] < best[0]:

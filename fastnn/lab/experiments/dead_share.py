@@ -4,14 +4,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from ... import nn
 from .. import charts
 from ..registry import Figure, Result, experiment, verdict
 from ..setting import Lab
-from ..training import best_rate, convnet, dead_share, fit, mlp, sgd
+from ..training import Trace, best_rate, convnet, dead_share, fit, mlp, sgd
 
 LOW, HIGH = 0.1, 0.2
+Maker = Callable[[], nn.Sequential]
 
 
 @experiment(
@@ -28,21 +30,20 @@ LOW, HIGH = 0.1, 0.2
 def run(lab: Lab) -> Result:
     data = lab.images(*lab.pick((256, 50), (3000, 50), (10000, 50)))
     rates = lab.pick((0.03,), (0.01, 0.03, 0.1), (0.003, 0.01, 0.03, 0.1))
-    makers: dict[str, Callable[[], nn.Sequential]] = {
+    makers: dict[str, Maker] = {
         "fully connected": lambda: mlp(data.shape, lab.pick([20], [200, 200, 200], [200] * 3)),
         "ConvNet": lambda: convnet(data.shape, "relu", lab.pick(4, 8, 16)),
     }
     shares, before, chosen = {}, {}, {}
     for name, make in makers.items():
         lab.progress(name)
-        epochs = lab.pick(1, 3, 8)
-
-        def train(rate: float, make: Callable[[], nn.Sequential] = make, epochs: int = epochs):  # type: ignore[no-untyped-def]
-            model = make()
-            trained[rate] = model
-            return fit(model, data, epochs, sgd(model, rate), test=False, batch=32, seed=lab.seed)
-
         trained: dict[float, nn.Sequential] = {}
+
+        def train(rate: float, make: Maker = make, trained: Any = trained) -> Trace:
+            model = trained[rate] = make()
+            optimizer, epochs = sgd(model, rate), lab.pick(1, 3, 8)
+            return fit(model, data, epochs, optimizer, test=False, batch=32, seed=lab.seed)
+
         before[name] = dead_share(make(), data.x)
         best, _ = best_rate(train, rates)
         chosen[name] = best

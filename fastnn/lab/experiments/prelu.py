@@ -6,7 +6,7 @@ from __future__ import annotations
 from ... import init, nn
 from .. import charts
 from ..registry import Figure, Result, experiment, verdict
-from ..setting import Lab
+from ..setting import Array, Lab
 from ..training import conv_layer, convnet, fit, mean_loss, sgd
 
 MOVED = 0.05
@@ -93,6 +93,6 @@ def channelwise(shape: tuple[int, ...], width: int) -> nn.Sequential:
     return model
 
 
-def layers(model: nn.Sequential) -> list:  # type: ignore[type-arg]
+def layers(model: nn.Sequential) -> list[Array]:
     """Slopes of each layer."""
     return [m.weight.numpy().copy() for m in model if isinstance(m, nn.PReLU)]
