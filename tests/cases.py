@@ -109,6 +109,13 @@ def _conv_cases() -> None:
     _conv(1, 9, 7, 33, 33, 3, padding=1, groups=33, bias=False)
     _conv(1, 9, 9, 8, 8, 3, padding=2, dilation=2, groups=8)
     _conv(1, 6, 7, 4, 8, 1, groups=4)
+    # depthwise 3x3 with padding 1: blocks of 8, 4, 2 and 1 pixels, both borders in one block
+    for h, w in [(1, 1), (2, 3), (5, 7), (6, 8), (3, 15)]:
+        for stride in (1, 2):
+            _conv(2, h, w, 17, 17, 3, stride=stride, padding=1, groups=17)
+    _conv(2, 4, 9, 33, 33, 3, stride=(2, 1), padding=1, groups=33)
+    _conv(2, 6, 9, 8, 8, 3, stride=2, padding=(1, 0), groups=8, bias=False)
+    _conv(2, 7, 8, 5, 5, 3, stride=2, padding=2, groups=5)
     _conv(1, 11, 6, 16, 16, (5, 2), stride=(3, 2), padding=(1, 1), groups=16)
     _conv(1, 39, 35, 3, 20, 11, stride=4, padding=2)
     _conv(2, 9, 9, 5, 7, 3, padding=1, draw=offset)
@@ -119,6 +126,7 @@ def _conv_cases() -> None:
     _conv(5, 16, 16, 32, 48, 3, stride=2, padding=1)
     _conv(4, 14, 14, 64, 80, 1)
     _conv(4, 32, 32, 40, 40, 3, padding=1, groups=40)
+    _conv(4, 33, 31, 40, 40, 3, stride=2, padding=1, groups=40)
 
 
 def _conv_transpose(n, h, w, c, k, kernel, stride=1, padding=0, output_padding=0, groups=1,

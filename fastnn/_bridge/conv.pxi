@@ -150,6 +150,11 @@ cdef int conv2d_bwd_weights_call(call *c) noexcept nogil:
     return fnn_kernels_for(c.dt).conv2d_bwd_weights(c.p[0], c.p[1], c.p[2], c.p[3], &c.g.conv)
 
 
+cdef int conv2d_bwd_call(call *c) noexcept nogil:
+    return fnn_kernels_for(c.dt).conv2d_bwd(c.p[0], c.p[1], c.p[2], c.p[3], c.p[4], c.p[5], c.p[6],
+                                              &c.g.conv)
+
+
 def conv_transpose2d_fwd(Array x, Array w, tuple size, tuple stride, tuple padding, tuple dilation,
                          Py_ssize_t groups):
     """The image (N, *size, C) whose gradient x (N,OH,OW,K) is: the transpose of conv2d_fwd."""
@@ -200,6 +205,14 @@ def conv2d_bwd(Array dy, Array x, Array w, object y, tuple stride, tuple padding
             if a is not None:
                 fill(a, 0.0, 0)
         return dx if add is None else add, dw, db
+    if need_dx and dw is not None and g.groups == g.c == g.k:
+        begin(&c, conv2d_bwd_call, "conv2d depthwise", x.dt, True)
+        put3(&c, dx, dw, db)
+        put3(&c, dy, x, w)
+        put(&c, add)
+        c.flops = 2.0 * conv_flops(g)
+        run(&c)
+        return dx, dw, db
     if need_dx:
         begin(&c, conv2d_bwd_data_call, "conv2d data", x.dt, True)
         put2(&c, dx, dy)

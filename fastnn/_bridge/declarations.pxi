@@ -51,6 +51,7 @@ cdef extern from "fastnn.h" nogil:
         fnn_status (*conv2d_fwd)(void *, const void *, const void *, const void *, const fnn_conv *) noexcept nogil
         fnn_status (*conv2d_bwd_data)(void *, const void *, const void *, const void *, const fnn_conv *) noexcept nogil
         fnn_status (*conv2d_bwd_weights)(void *, void *, const void *, const void *, const fnn_conv *) noexcept nogil
+        fnn_status (*conv2d_bwd)(void *, void *, void *, const void *, const void *, const void *, const void *, const fnn_conv *) noexcept nogil
         fnn_status (*conv2d_algo)(int *, int, const fnn_conv *) noexcept nogil
         fnn_status (*max_pool2d_fwd)(void *, uint8_t *, const void *, const fnn_pool *) noexcept nogil
         fnn_status (*max_pool2d_bwd)(void *, const void *, const uint8_t *, const fnn_pool *) noexcept nogil
