@@ -70,8 +70,8 @@ class CompiledStep:
     Numbers that Python code of the model or the loss takes from elsewhere (a global variable, say)
     are those of the recording; `reset` forgets all recordings. `.grad` and what the model kept of
     its intermediate results are overwritten by the next step; inputs get no gradient. A step that
-    reads values (``item()``, ``numpy()``, indexing), takes arrays from NumPy or calls hooks cannot
-    be recorded: it runs as it is, after one warning that says why.
+    reads values (``item()``, ``numpy()``, indexing), takes arrays from NumPy, calls hooks or sets
+    attributes of its modules cannot be recorded: it runs as it is, after one warning that says why.
 
     Raises
     ------
@@ -171,6 +171,7 @@ class CompiledStep:
             del self._plans[next(iter(self._plans))]
         if _core.overlap(*inputs):  # a replay has to tell them apart
             inputs = inputs[0], inputs[1].copy()
+        before = [(m, dict(m.__dict__)) for root in self._roots for m in root.modules()]
         plan = _core.Plan()
         _core.attach(plan)
         try:
@@ -178,7 +179,7 @@ class CompiledStep:
         finally:
             _core.detach(plan)
         tensors = [*self._parameters(), *(b for root in self._roots for b in root.buffers())]
-        reason = plan.finish(inputs, tensors, self._output, loss._array)
+        reason = plan.finish(inputs, tensors, self._output, loss._array) or _changed(before)
         if reason is not None:
             message = f"compile: the step runs as it is, because {reason}"
             if self.fullgraph:
@@ -202,6 +203,15 @@ class CompiledStep:
             for module in root.modules():
                 state += (module, module.has_hooks(), *module.__dict__.values())
         return state + [bool(tensor._hooks) for tensor in self._parameters()]
+
+
+def _changed(before: list[tuple[Module, dict[str, Any]]]) -> str | None:
+    """Which attribute the step itself has set: the next step would see it, a replay would not."""
+    for module, attributes in before:
+        for name, value in module.__dict__.items():
+            if name not in attributes or attributes[name] is not value:
+                return f"it sets {name!r} of {type(module).__name__}"
+    return None
 
 
 def _same(before: list[Any], now: list[Any]) -> bool:

@@ -213,7 +213,9 @@ class Peeking(nn.Module):
         (lambda m, x, y: m.linear.weight.numpy(), "Tensor.numpy"),
         (lambda m, x, y: bool((y > 0).sum() > 3), "compare"),
         (lambda m, x, y: x + fnn.tensor([1.0] * 6), "takes values from outside"),
+        (lambda m, x, y: memoryview(x), r"<lambda> \(.*test_compile.py:\d+\) reads or writes"),
         (lambda m, x, y: y.register_hook(lambda g: None), "a hook on a tensor is called"),
+        (lambda m, x, y: setattr(m, "runs", getattr(m, "runs", 0) + 1), "sets 'runs' of Peeking"),
     ],
 )
 def test_what_cannot_be_recorded_runs_after_one_warning(what, reason):

@@ -315,9 +315,8 @@ cdef str place():
     cdef str op = "", name
     while frame is not None:
         name = frame.f_code.co_qualname.partition(".<locals>")[0]
-        if frame.f_globals.get("__name__", "").partition(".")[0] != "fastnn":
-            if op:
-                return f"{op} ({frame.f_code.co_filename}:{frame.f_lineno})"
+        if frame.f_globals.get("__name__", "").partition(".")[0] not in ("fastnn", "numpy"):
+            return f"{op or name} ({frame.f_code.co_filename}:{frame.f_lineno})"
         elif not op or op.startswith("_"):
             op = name
         frame = frame.f_back
