@@ -2,8 +2,8 @@
 """The bridge: the only place where Python meets C.
 
 Every function checks dtypes, shapes and sizes, allocates its result from the pool, and hands a call
-to run() in door.pxi, which drops the GIL and calls the kernel. Arrays are always C-contiguous and aligned, so no kernel ever sees a stride
-that it did not ask for.
+to run() in door.pxi, which drops the GIL and calls the kernel. Arrays are always C-contiguous and
+aligned, so no kernel ever sees a stride that it did not ask for.
 """
 
 import sys
