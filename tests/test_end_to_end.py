@@ -3,8 +3,11 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
+import numpy as np
 import pytest
+from packaging_tools import ROOT
 
 import fastnn as fnn
 from fastnn import datasets
@@ -59,3 +62,36 @@ def test_one_seed_one_file(target, tmp_path):
         )  # fmt: skip
     first, second = (file.read_bytes() for file in files)
     assert first == second
+
+
+def test_resnet_has_the_same_bits_at_any_number_of_threads_and_compiled():
+    def train(threads, compiled):
+        fnn.set_num_threads(threads)
+        fnn.manual_seed(0)
+        rng = np.random.default_rng(0)
+        x = rng.standard_normal((48, 32, 32, 3), dtype=np.float32)  # the last batch has 16
+        model = fnn.models.resnet20()
+        optimizer = fnn.optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
+        trainer = Trainer(model, optimizer, progress=False, compile=compiled)
+        trainer.fit((x, rng.integers(0, 10, 48)), epochs=2, batch_size=32)
+        return [tensor.numpy().tobytes() for tensor in model.state_dict().values()]
+
+    before = fnn.get_num_threads()
+    try:
+        found = [train(threads, threads == 3) for threads in (1, 2, 3, 4)]
+    finally:
+        fnn.set_num_threads(before)
+    assert found.count(found[0]) == 4
+
+
+@pytest.mark.slow
+def test_real_images_give_the_same_bits_at_any_number_of_threads():
+    """Some steps of the check that a release does with a whole epoch."""
+    data = Path(os.environ.get("FASTNN_DATA", "~/.cache/fastnn")).expanduser()
+    if not list(data.glob("cifar-10-batches-*/test_batch*")):
+        pytest.skip("no CIFAR-10 in FASTNN_DATA")
+    tool = ROOT / "tools" / "check_training.py"
+    result = subprocess.run(
+        [sys.executable, "-P", tool, "threads", "--steps", "20"], capture_output=True, text=True
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
