@@ -24,8 +24,8 @@ ERRORS, POINTS = 2.0, 0.005
     "minus the mean of each channel, with the same scale, several seeds for both. Compared is the "
     "test error.",
     rule=f"Confirmed if the mean image is not better by more than {ERRORS:g} standard errors of "
-    f"the paired difference and {100 * POINTS:g} points, and this error is at most 1 point. Refuted if "
-    "it is better by more.",
+    f"the paired difference and {100 * POINTS:g} points, and this error is at most 1 point. "
+    "Refuted if it is better by more.",
 )
 def run(lab: Lab) -> Result:
     raw = lab.raw(*lab.pick((256, 100), (3000, 1000), (20000, 5000)))
