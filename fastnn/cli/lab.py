@@ -71,6 +71,7 @@ def run(args: argparse.Namespace) -> int:
 
     def report(entry: dict[str, Any]) -> None:
         text = entry.get("error") or entry["finding"]
+        text += f" Depends on {entry['on']}" if entry["verdict"] == "depends" else ""
         print(f"{entry['name']}: {entry['verdict']}. {text}", flush=True)
 
     entries = lab.run(

@@ -27,6 +27,7 @@ article{margin:1.5rem 0 3rem;scroll-margin-top:1rem}
 padding:0 .6rem;white-space:nowrap}
 .confirmed{color:var(--ok)}.refuted{color:var(--no)}.depends{color:var(--mixed)}
 .failed{color:var(--bad)}
+.figures{grid-template-columns:repeat(auto-fit,minmax(min(100%,21rem),1fr))}
 .claim{font-size:1.05rem;border-left:3px solid var(--line);padding-left:.75rem}
 .label{color:var(--dim);font-size:.8rem;display:block}
 figcaption{font-size:.875rem;color:var(--dim);padding:.5rem .25rem .25rem}
@@ -103,7 +104,7 @@ def _add(page: _LabPage, entry: Entry, directory: Path) -> None:
     if entry["finding"]:
         page.raw(f'<p><span class="label">Found</span>{escape(entry["finding"])}</p>')
     if entry["verdict"] == "depends":
-        page.raw(f'<p><span class="label">Depends</span>{escape(entry["on"])}</p>')
+        page.raw(f'<p><span class="label">Depends on</span>{escape(entry["on"])}</p>')
     for figure in entry["figures"]:
         path = directory / figure["file"]
         if path.is_file():

@@ -14,7 +14,7 @@ LOW, HIGH = 0.1, 10.0
 @experiment(
     section="Batch normalization",
     order=3,
-    title="Batch normalization keeps signals flowing",
+    title="Batch normalization and the flow of signals",
     claim="With batch normalization outputs and gradients of a deep network keep their size even "
     "from weights that are far too small.",
     method="The network with 10 layers of 500 units, Gaussian weights of 0.01, with tanh and with "

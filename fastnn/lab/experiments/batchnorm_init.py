@@ -16,7 +16,7 @@ KINDS = {"plain": False, "batch norm": True}
 @experiment(
     section="Batch normalization",
     order=1,
-    title="Batch normalization forgives a bad start",
+    title="Batch normalization and bad starts",
     claim="With batch normalization a deep network learns from initial weights of very different "
     "sizes, with which it fails otherwise.",
     method="Networks with five hidden layers of ReLUs, with and without batch normalization, start "

@@ -15,7 +15,7 @@ KINDS = {"plain": False, "batch norm": True}
 @experiment(
     section="Batch normalization",
     order=2,
-    title="Batch normalization bears higher learning rates",
+    title="Batch normalization and the learning rate",
     claim="Batch normalization lets a network learn at learning rates several times higher.",
     method="Networks with five hidden layers of ReLUs, well initialized, with and without batch "
     "normalization, are trained at learning rates from low to far too high. A rate is good if the "

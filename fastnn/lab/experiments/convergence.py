@@ -17,7 +17,7 @@ MUCH, LITTLE = 4.0, 2.0
 @experiment(
     section="Activation functions",
     order=4,
-    title="How much faster ReLU converges",
+    title="How fast each activation converges",
     claim="A network with ReLU converges about six times as fast as with sigmoid or tanh.",
     method="A ConvNet of four 3x3 convolutions is trained with each activation, initialized for "
     "it, with SGD, momentum 0.9 and several learning rates. Counted are the epochs until the error "

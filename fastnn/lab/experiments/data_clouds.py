@@ -24,7 +24,7 @@ SLACK = 1.05
 @experiment(
     section="Data preprocessing",
     order=1,
-    title="From the original cloud to the white one",
+    title="Five clouds of the same data",
     claim="Each step of preprocessing, centring, normalization, decorrelation and whitening, makes "
     "gradient descent on correlated data faster.",
     method="Points of two correlated features with different scales, far from 0, are centred, then "

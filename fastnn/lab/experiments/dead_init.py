@@ -17,7 +17,7 @@ STAY = 0.9
 @experiment(
     section="Activation functions",
     order=5,
-    title="A ReLU that starts off the data cloud never comes back",
+    title="ReLUs that start off the data cloud",
     claim="A ReLU that is initialized so that it fires for no training image gets no gradient and "
     "stays dead for ever.",
     method="In a network with two hidden layers of ReLUs, half of the units of one layer get a "

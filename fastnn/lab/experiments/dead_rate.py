@@ -14,7 +14,7 @@ MANY, FEW = 0.1, 0.05
 @experiment(
     section="Activation functions",
     order=6,
-    title="Large learning rates kill ReLUs",
+    title="Dead ReLUs and the learning rate",
     claim="A learning rate that is too high throws ReLUs off the data, and they die.",
     method="The same network with three hidden layers is trained with learning rates from low to "
     "too high (SGD, momentum 0.9). Afterwards all training images are passed through it, and the "
@@ -57,7 +57,7 @@ def run(lab: Lab) -> Result:
                      "training error": (rates, errors.values())},
                     "After training", "learning rate", "share", log_x=True, y_range=(0, 1),
                 ),
-                "Where units die, the error rises, too.",
+                "After training, at each learning rate.",
             )
         ],
     )  # fmt: skip

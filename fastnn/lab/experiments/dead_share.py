@@ -19,7 +19,7 @@ Maker = Callable[[], nn.Sequential]
 @experiment(
     section="Activation functions",
     order=7,
-    title="How many units of a trained network are dead",
+    title="Dead units in trained networks",
     claim="In a trained network 10 to 20% of the ReLUs are dead.",
     method="A fully connected network and a ConvNet are trained at learning rates from low to "
     "high; for each the best one by training loss, and one three times as large. Then all "

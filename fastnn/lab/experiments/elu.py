@@ -20,7 +20,7 @@ ERRORS = 2.0
 @experiment(
     section="Activation functions",
     order=11,
-    title="ELU: closer to zero mean, and robust to noise?",
+    title="ELU: mean activation and noise",
     claim="The outputs of ELU average closer to 0 than those of ReLU, and its networks are more "
     "robust to noise in their inputs.",
     method="The four-layer ConvNet is trained with ReLU, leaky ReLU and ELU, with several seeds, "

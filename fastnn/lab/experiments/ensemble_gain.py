@@ -19,7 +19,7 @@ GAIN = 0.01
 @experiment(
     section="Ensembles",
     order=1,
-    title="Several networks answer better than one",
+    title="Several networks together",
     claim="The mean of the probabilities of several networks, trained independently, is right "
     "about two points more often than one of them.",
     method="ConvNets that differ only in their seeds are trained on the same images. The test "

@@ -14,7 +14,7 @@ LOW, HIGH = 0.5, 2.0
 @experiment(
     section="Weight initialization",
     order=5,
-    title="He suits ReLU",
+    title="He initialization",
     claim="He initialization, with twice Xavier's variance, keeps outputs and gradients of the "
     "10-layer ReLU network at one size.",
     method="The network with 10 layers of 500 ReLU units, with Xavier's weights and with He's, "

@@ -18,7 +18,7 @@ MATTERS = 0.1
 @experiment(
     section="Data preprocessing",
     order=2,
-    title="Images: centring matters, the rest hardly",
+    title="Preprocessing of images",
     claim="For training on images it is enough to subtract the mean; to divide by standard "
     "deviations or to whiten gains little.",
     method="The same images, as they are (0 to 1), with the mean image subtracted, standardized "

@@ -14,7 +14,7 @@ MOST = 0.8
 @experiment(
     section="Weight initialization",
     order=3,
-    title="Large random weights saturate everything",
+    title="Large random weights",
     claim="With Gaussian weights of standard deviation 1, nearly all tanh outputs of the 10-layer "
     "network are -1 or 1, and its gradients vanish.",
     method="As for small weights: 10 layers of 500 tanh units, forward and backward.",

@@ -16,7 +16,7 @@ SLOWER = 1.25
 @experiment(
     section="Activation functions",
     order=9,
-    title="Leaky ReLU does not die",
+    title="Leaky ReLU",
     claim="With leaky ReLU no unit stops learning, even where a high learning rate kills ReLUs, "
     "and it learns as fast as ReLU.",
     method="Networks with ReLU and with leaky ReLU (slope 0.01) are trained with learning rates "

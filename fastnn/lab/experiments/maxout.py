@@ -15,7 +15,7 @@ from ..training import fit, mlp, sgd, stuck_share
 @experiment(
     section="Activation functions",
     order=12,
-    title="Maxout never dies, and costs twice the parameters",
+    title="Maxout",
     claim="Maxout units do not die where ReLUs do, but they double the parameters.",
     method="Networks with three hidden layers: ReLU, ReLU with about as many parameters as "
     "maxout, and maxout with two pieces; trained with learning rates from low to too high. "

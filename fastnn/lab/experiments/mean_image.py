@@ -18,7 +18,7 @@ ERRORS, POINTS = 2.0, 0.005
 @experiment(
     section="Data preprocessing",
     order=3,
-    title="One mean for each channel is enough",
+    title="Mean image or channel means",
     claim="To subtract one mean for each channel does as well as to subtract the mean image.",
     method="A ConvNet is trained on images minus the mean training image, and on the same images "
     "minus the mean of each channel, with the same scale, several seeds for both. Compared is the "

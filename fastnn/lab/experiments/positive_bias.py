@@ -19,7 +19,7 @@ ERRORS = 2.0
 @experiment(
     section="Activation functions",
     order=8,
-    title="Small positive biases: a matter of taste",
+    title="Small positive biases",
     claim="Small positive biases at the start keep more ReLUs alive and make training better.",
     method="Networks with three hidden layers of ReLUs, started with biases of 0, 0.01, 0.1 and 1, "
     "each with several seeds, the same for all: share of dead units and loss on all training "

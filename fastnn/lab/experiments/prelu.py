@@ -15,7 +15,7 @@ MOVED = 0.05
 @experiment(
     section="Activation functions",
     order=10,
-    title="What slopes PReLU learns",
+    title="The slopes that PReLU learns",
     claim="PReLU learns negative slopes of its own, different from layer to layer, and the network "
     "fits the training images at least as well as with ReLU.",
     method="The four-layer ConvNet with a slope for each channel, which all start at 0.25, and the "

@@ -82,7 +82,7 @@ def run(lab: Lab) -> Result:
         on="where the grid's points happen to lie: a lucky grid always is lucky, a random search "
         "sometimes is.",
         figures=[
-            Figure(plot.svg(), "All repetitions. Weight decay differs, but hardly matters."),
+            Figure(plot.svg(), "All repetitions; the trials differ in weight decay, too."),
             Figure(
                 charts.lines(
                     {n: (range(1, repeats + 1), sorted(v)) for n, v in best.items()},

@@ -42,7 +42,7 @@ class Outcome:
 @experiment(
     section="Regularization",
     order=1,
-    title="Regularization narrows the gap",
+    title="Regularization and the gap",
     claim="L2 penalty, dropout, label smoothing and early stopping each narrow the gap between "
     "training and test loss, and lower the test error.",
     method="A network far too large for its few training images is trained without "

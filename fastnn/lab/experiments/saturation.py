@@ -25,7 +25,7 @@ GAINS = {"sigmoid": 4.0, "tanh": 1.0, "relu": math.sqrt(2)}
 @experiment(
     section="Activation functions",
     order=1,
-    title="Saturated units kill the gradient",
+    title="Saturated units and the gradient",
     claim="At inputs far from 0 sigmoid and tanh pass practically no gradient, and in a deep stack "
     "little arrives below, while ReLU passes it on.",
     method="The derivatives at -10, 0 and 10. Then stacks of linear layers (100 units, weights "
@@ -84,8 +84,8 @@ def run(lab: Lab) -> Result:
         f"and {t['0.0']:.2g}. Through {depths[-1]} layers, with inputs times {scales[-1]:g}, "
         f"sigmoid passes {worst['sigmoid']:.2g} of the gradient, tanh {worst['tanh']:.2g}, ReLU "
         f"{worst['relu']:.2g}.",
-        on="only the inputs of the first layer can be large: a bounded activation brings the next "
-        "layer back to where its slope is good, so that the loss depends on depth and weights.",
+        on="depth and weights more than on the inputs: only the first layer sees these, and a "
+        "bounded activation brings the next layers back to where their slope is good.",
         figures=figures,
     )
 

@@ -14,7 +14,7 @@ VANISHED = 1e-3
 @experiment(
     section="Weight initialization",
     order=2,
-    title="Small random weights make a deep network mute",
+    title="Small random weights",
     claim="With Gaussian weights of standard deviation 0.01, the outputs of a 10-layer tanh "
     "network with 500 units shrink to 0 from layer to layer, and so do the gradients on their way "
     "back.",

@@ -19,7 +19,7 @@ CLOSE = 0.05
 @experiment(
     section="Babysitting the learning process",
     order=2,
-    title="A sound network learns a tiny batch by heart",
+    title="The first loss, and a tiny batch",
     claim="The first loss of a sound network is log(classes), and it can be trained to no loss on "
     "20 images, while networks with a bug cannot: two checks that take seconds.",
     method="A ConvNet is trained on 20 images without regularization. The same with three planted "
@@ -63,7 +63,7 @@ def run(lab: Lab) -> Result:
                     "Loss on 20 images", "step", "cross-entropy", log_y=True,
                     y_range=(1e-4, 1e2),
                 ),
-                "A loss that does not go to 0 here will not do so on all images.",
+                "Each line is one network; a line that ends early has exploded.",
             )
         ],
     )  # fmt: skip

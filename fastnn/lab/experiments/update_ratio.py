@@ -27,7 +27,7 @@ RULES: dict[str, tuple[Rule, tuple[float, ...]]] = {
 @experiment(
     section="Babysitting the learning process",
     order=3,
-    title="Updates of a thousandth of the weights",
+    title="The size of updates",
     claim="At a good learning rate each update changes the weights by about a thousandth of their "
     "size.",
     method="A ConvNet is trained with SGD, SGD with momentum and Adam at several learning rates. "

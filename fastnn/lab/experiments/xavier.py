@@ -14,7 +14,7 @@ KEPT, LOST = 0.25, 0.1
 @experiment(
     section="Weight initialization",
     order=4,
-    title="Xavier suits tanh, not ReLU",
+    title="Xavier initialization",
     claim="Xavier initialization keeps the signals of the 10-layer tanh network alive, but under "
     "ReLU, which drops half of each signal, they shrink.",
     method="The network with 10 layers of 500 units and Xavier's weights, standard deviation "

@@ -23,7 +23,7 @@ RATES = tuple(2.0**k for k in range(-10, 3))
 @experiment(
     section="Activation functions",
     order=2,
-    title="Inputs that are not centred make descent zig-zag",
+    title="Inputs that are not centred",
     claim="Where all inputs of a unit are positive, its weight gradients for one sample have all "
     "the same sign, and gradient descent takes a zig-zag path with many more steps.",
     method="A linear layer on inputs between 0 and 1 and on the same inputs minus their mean: how "

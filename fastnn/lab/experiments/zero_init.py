@@ -18,7 +18,7 @@ STARTS = {"zeros": 0.0, "constant 0.01": 0.01, "Gaussian 0.01": None}
 @experiment(
     section="Weight initialization",
     order=1,
-    title="Equal weights stay equal",
+    title="Equal weights",
     claim="If all weights start with the same value, all units of a layer compute and learn the "
     "same, and the network does not get beyond what one unit can do.",
     method="A network with one hidden layer of tanh units is trained on the digits or pictures "
@@ -63,7 +63,7 @@ def run(lab: Lab) -> Result:
                     {n: (t.epochs, t.train_error) for n, t in traces.items()}, "Training error",
                     "epoch", "share wrong",
                 ),
-                "From equal weights the whole hidden layer is worth a single unit.",
+                "A hidden layer of equal units is worth a single one.",
             )
         ],
     )  # fmt: skip
