@@ -354,7 +354,7 @@ def _colour(i: int) -> str:
 
 
 def _stroke(i: int) -> str:
-    dash = _DASHES[i % len(_DASHES)]
+    dash = _DASHES[(i + i // _COLOURS) % len(_DASHES)]  # the seventh is unlike the first
     extra = f' stroke-dasharray="{dash}"' if dash else ""
     return f'stroke="{_colour(i)}" stroke-width="2" fill="none" stroke-linejoin="round"{extra}'
 

@@ -74,7 +74,7 @@ def run(lab: Lab) -> Result:
         tables=[
             (
                 "Epochs to the target",
-                ["activation", "epochs", "times ReLU", "learning rate"],
+                ["activation", "epochs", "times ReLU", "rate"],
                 [[n, say(n), f"{counted[n]:.2f}", f"{found[n][1]:g}"] for n in NAMES],
             )
         ],

@@ -66,7 +66,7 @@ def run(lab: Lab) -> Result:
                     {n: 100 * s for n, s in shares.items()}, "Dead units after training", "%",
                     "{:.1f}",
                 ),
-                "The lecture says 10 to 20%.",
+                f"The claim says {LOW:.0%} to {HIGH:.0%}.",
             )
         ],
     )  # fmt: skip

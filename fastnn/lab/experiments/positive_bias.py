@@ -74,12 +74,14 @@ def run(lab: Lab) -> Result:
         "anything to save.",
         figures=[
             Figure(
-                charts.bars({f"{b:g}": mean[b] for b in BIASES}, "Training loss by bias", "loss"),
+                charts.bars(
+                    {f"bias {b:g}": mean[b] for b in BIASES}, "Training loss by bias", "loss"
+                ),
                 f"Mean of {seeds} seeds.",
             ),
             Figure(
                 charts.bars(
-                    {f"{b:g}": 100 * float(np.mean(dead[b])) for b in BIASES},
+                    {f"bias {b:g}": 100 * float(np.mean(dead[b])) for b in BIASES},
                     "Dead units by bias", "%",
                 )
             ),
