@@ -25,11 +25,11 @@ __all__ = [
     "load", "load_checkpoint", "load_preprocessing", "manual_seed", "maximum", "metrics", "minimum",
     "models", "nn", "no_grad", "optim", "pad", "preprocessing", "profile", "save",
     "save_checkpoint", "search", "set_num_threads", "set_rng_state", "show_config", "stack",
-    "tensor", "test_time_augmentation", *_creation,
+    "tensor", "test_time_augmentation", "watch", *_creation,
 ]  # fmt: skip
 
 if TYPE_CHECKING:
-    from . import data, datasets, diagnostics, lab, metrics, preprocessing, search
+    from . import data, datasets, diagnostics, lab, metrics, preprocessing, search, watch
     from .ensemble import Ensemble, average_weights, test_time_augmentation
     from .plan import compile
     from .profiler import profile
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 # Modules that most programs need only in part: imported when first used, to keep import fast.
 _LAZY_MODULES = (
     "bench", "data", "datasets", "diagnostics", "lab", "metrics", "preprocessing", "report",
-    "search", "train",
+    "search", "train", "watch",
 )  # fmt: skip
 _LAZY_NAMES = {
     "EarlyStopping": "train", "Ensemble": "ensemble", "Trainer": "train",

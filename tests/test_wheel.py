@@ -19,6 +19,7 @@ def test_contents(wheel):
     folders = {name.split("/")[0] for name in names}
     assert folders == {"fastnn", f"fastnn_cpu-{wheel.name.split('-')[1]}.dist-info"}
     for wanted in ("py.typed", "_core.pyi", "__main__.py", "cli/demo.py", "bench/cli.py",
+                   "watch/page.html", "watch/page.css", "watch/page.js",
                    "datasets/mnist_small/t10k-images-idx3-ubyte.gz"):  # fmt: skip
         assert f"fastnn/{wanted}" in names
     assert sum(name.startswith("fastnn/_core.") and name.endswith(".so") for name in names) == 1

@@ -70,8 +70,17 @@ def usage(job: Job, calls: int) -> Reply:
         job.seconds_per_call(1)
     after = resource.getrusage(resource.RUSAGE_SELF)
     faults = after.ru_minflt + after.ru_majflt - before.ru_minflt - before.ru_majflt
-    unit = 1 if sys.platform == "darwin" else 1024
-    return {"faults": faults / calls, "resident": after.ru_maxrss * unit}
+    return {"faults": faults / calls, "resident": largest_resident(after.ru_maxrss)}
+
+
+def largest_resident(maxrss: int) -> int:
+    """Return it in bytes. On Linux ru_maxrss may be that of the process that started this one."""
+    if sys.platform == "darwin":
+        return maxrss
+    if sys.platform == "linux":
+        with open("/proc/self/status") as status:
+            maxrss = next(int(line.split()[1]) for line in status if line.startswith("VmHWM"))
+    return maxrss * 1024
 
 
 class Server:

@@ -15,13 +15,14 @@ from typing import Any
 
 from .. import __version__
 from ..bench import cli as bench
-from . import demo, info, lab, search, train
+from . import demo, info, lab, search, train, watch
 
 __all__ = ["main"]
 
 _COMMANDS = {
     "demo": (demo, "train one network with ReLU and with sigmoid, and compare their cost"),
     "train": (train, "train a model on images, evaluate it, save it"),
+    "watch": (watch, "show the log of a training in the browser, also while it runs"),
     "search": (search, "search for hyperparameters of a training"),
     "bench": (bench, "measure fastnn against NumPy and other libraries"),
     "lab": (lab, "repeat what is taught about training networks, as experiments"),
@@ -30,6 +31,7 @@ _COMMANDS = {
 _EPILOG = """examples:
   fastnn demo
   fastnn train --data mnist_small --epochs 5 --save lenet5.safetensors
+  fastnn train --watch
   fastnn search --data mnist_small --model mlp --trials 20
   fastnn bench --quick
   fastnn lab run --all --quick

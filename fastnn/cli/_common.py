@@ -30,6 +30,14 @@ def whole(least: int) -> Callable[[str], int]:
     return parse
 
 
+def port(text: str) -> int:
+    """The type of an option: a TCP port."""
+    value = whole(0)(text)
+    if value > 65535:
+        raise argparse.ArgumentTypeError(f"must be at most 65535, got {text!r}")
+    return value
+
+
 def real(positive: bool) -> Callable[[str], float]:
     """The type of an option: a finite number, positive or at least 0."""
 

@@ -4,11 +4,13 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import math
 import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, cast
 
 from .. import datasets, models, nn, optim
@@ -20,12 +22,13 @@ from ..optim import lr_scheduler
 from ..preprocessing import Standardize
 from ..random import manual_seed
 from ..train import Trainer
-from ._common import output_file, real, whole, write_json
+from ._common import output_file, port, real, whole, write_json
 
 _EPILOG = """examples:
   fastnn train --data mnist_small --epochs 5
   fastnn train --data mnist --root data/mnist --model lenet5 --save lenet5.safetensors
   fastnn train --data cifar10 --download --model cifar_quick --activation elu --json run.json
+  fastnn train --watch
   fastnn train --optimizer adamw --lr 0.002 --schedule onecycle
 
 schedules of the learning rate, from --lr:
@@ -48,6 +51,7 @@ OPTIMIZERS: dict[str, Any] = {
         optim.Adadelta,
     )
 }  # fmt: skip
+LOG = Path("fastnn-train.jsonl")
 SCHEDULES = ("cosine", "linear", "onecycle", "step", "exponential", "plateau", "constant")
 
 
@@ -128,6 +132,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     output = parser.add_argument_group("output")
     output.add_argument("--save", type=output_file, metavar="FILE", help="weights, safetensors")
     output.add_argument("--json", type=output_file, metavar="FILE", help="settings and history")
+    output.add_argument(
+        "--watch", type=port, metavar="PORT", nargs="?", const=0,
+        help="show the training on a page of the browser, of this computer only (default: any "
+        "free port)",
+    )  # fmt: skip
+    output.add_argument(
+        "--log", type=output_file, metavar="FILE",
+        help=f"append what a Monitor sees, for fastnn watch (default with --watch: {LOG})",
+    )  # fmt: skip
     output.add_argument("--no-progress", action="store_true", help="no progress bars")
 
 
@@ -163,11 +176,13 @@ def run(args: argparse.Namespace) -> int:
     manual_seed(args.seed)
     trainer, augment = make_trainer(settings, options, train[0], progress=not args.no_progress)
     model, preprocess = trainer.model, cast(Standardize, trainer.preprocess)
-    start = time.perf_counter()
-    trainer.fit(
-        train, settings["epochs"], settings["batch_size"], seed=args.seed, transform=augment
-    )
-    seconds = time.perf_counter() - start
+    log = args.log or (LOG if args.watch is not None else None)
+    with _monitor(trainer, log, args.watch):
+        start = time.perf_counter()
+        trainer.fit(
+            train, settings["epochs"], settings["batch_size"], seed=args.seed, transform=augment
+        )
+        seconds = time.perf_counter() - start
     measured = trainer.evaluate(test)
     speed = settings["epochs"] * len(train[0]) / seconds
     print(f"training: {seconds:.1f} s, {speed:,.0f} images/s")
@@ -185,7 +200,23 @@ def run(args: argparse.Namespace) -> int:
             "test": measured, "seconds": seconds,
         })  # fmt: skip
         print(f"saved {args.json}")
+    if log:
+        print(f"logged to {log}: 'fastnn watch {log}' shows it")
     return 0
+
+
+def _monitor(
+    trainer: Trainer, log: Path | None, page: int | None
+) -> contextlib.AbstractContextManager[Any]:
+    """What watches the training, as long as it lasts; on a page, too, if that has a port."""
+    if log is None:
+        return contextlib.nullcontext()
+    from ..diagnostics import Monitor
+
+    trainer.monitor = Monitor(trainer.model, trainer.optimizer, log=log)
+    if page is not None:
+        print(f"watch at {trainer.monitor.serve(page).url}", file=sys.stderr)
+    return trainer.monitor
 
 
 def make_trainer(

@@ -106,9 +106,9 @@ class LogWriter:
         self.path = Path(path)
         self._failed = False
         with open(self.path, "ab+") as file:  # raises now what would fail later
-            file.seek(0, os.SEEK_END)
+            self.start = file.seek(0, os.SEEK_END)  # where the run begins
             self._broken = False
-            if file.tell():
+            if self.start:
                 file.seek(-1, os.SEEK_END)
                 self._broken = file.read(1) != b"\n"  # a line that a killed process left
 

@@ -6,9 +6,11 @@ from __future__ import annotations
 import math
 import operator
 import os
+import tempfile
 import time
 from functools import partial
-from typing import Any, Self
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -18,6 +20,9 @@ from ..tensor import Handle, Tensor, as_tensor
 from .advice import Advice, advise
 from .log import FORMAT, Entry, Log, LogWriter, plain, read_log
 from .stats import Figures, Limits, limits_of
+
+if TYPE_CHECKING:
+    from ..watch import Server
 
 __all__ = ["Monitor"]
 
@@ -157,6 +162,7 @@ class Monitor:
             or any(p._array.size for p in module.parameters(recurse=False))
         ]
         self._log = None if log is None else LogWriter(log)
+        self._server: Server | None = None
         self._start = time.perf_counter()
         self._step = 0
         self._losses: list[float] = []
@@ -223,9 +229,52 @@ class Monitor:
         found = self.advice()
         return "\n".join(str(item) for item in found) if found else "No problems found."
 
+    def serve(self, port: int = 0) -> Server:
+        """Shows what is collected on a page of the browser, while it is collected.
+
+        Parameters
+        ----------
+        port : int
+            On 127.0.0.1; 0: any that is free.
+
+        Returns
+        -------
+        Server
+            Its `url` is the page's address. It ends with its `close`, the monitor's `close` or the
+            process. A second call closes the first server.
+
+        Raises
+        ------
+        OSError
+            If the port is in use, or not allowed.
+        TypeError, ValueError
+            If `port` is not an integer from 0 to 65535.
+        """
+        from ..watch import Server
+
+        if self._server is not None:
+            self._server.close()
+        if self._log is None:
+            self._folder = tempfile.TemporaryDirectory(prefix="fastnn-")
+            self._log = LogWriter(Path(self._folder.name) / "log.jsonl")
+            if self.header:
+                for entry in (self.header, *self.records, *self.epochs):
+                    self._log.write(entry)
+        self._server = Server(self._log.path, port, self._log.start)
+        return self._server
+
+    def to_tensorboard(self, directory: str | os.PathLike[str]) -> None:
+        """Writes what is collected for TensorBoard; see `fastnn.watch.write_tensorboard`."""
+        from ..watch import write_tensorboard
+
+        write_tensorboard(Log(self.header, self.records, self.epochs), directory)
+
     def close(self) -> None:
-        """Stops watching; what was collected stays."""
+        """Stops watching and serving; what was collected stays."""
         self._detach()
+        if self._server is not None:
+            self._server.close()
+            self._server = None
 
     def __enter__(self) -> Self:
         return self
