@@ -1,6 +1,6 @@
 """Tests and benchmarks are of the installed package, also under `python -m pytest`.
 
-That, and this file, put the source tree on the path; without compiled kernels it cannot be imported.
+Either puts the source tree on the path; without compiled kernels it cannot be imported.
 """
 
 import sys
