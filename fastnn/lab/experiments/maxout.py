@@ -81,7 +81,7 @@ def run(lab: Lab) -> Result:
         f"the bad start {far['relu']:.0%} of the ReLU units get no gradient, of maxout "
         f"{far['maxout']:.0%}; after training up to {most['relu']:.1%} and {most['maxout']:.1%}. "
         f"Best test errors: ReLU {best['relu']:.1%}, ReLU with as many parameters "
-        f" {best['relu, wider']:.1%}, maxout {best['maxout']:.1%}.",
+        f"{best['relu, wider']:.1%}, maxout {best['maxout']:.1%}.",
         on="the start: where no ReLU is dead there is nothing to compare.",
         figures=[
             Figure(
