@@ -221,7 +221,8 @@ class Torch(Library):
         else:
             x = self._image(d["x"])
             if self.tuned:
-                model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+                to: Any = model.to  # its types know no memory format
+                model = to(memory_format=torch.channels_last)
         return model, {name: back for name, (_, back) in zip(names, ways, strict=True)}, x
 
     def step(self, a: Args, d: Data) -> Job:
