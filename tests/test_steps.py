@@ -49,9 +49,9 @@ def counters():
 
 model, x, y = make({net!r}, 4)
 step = make_step(model, {compiled})
-found = np.ones((25, 2), dtype=np.int64)
+found = np.ones((40, 2), dtype=np.int64)
 gc.collect()
-for i in range(25):
+for i in range(40):
     a, f = counters()
     step(x, y)
     b, g = counters()
@@ -114,8 +114,9 @@ def run(code, threads):
         "MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_ARENA_MAX": "1",
     }  # fmt: skip
     result = subprocess.run(
-        [sys.executable, "-c", NETS + code], env=env, capture_output=True, text=True, timeout=120
-    )
+        [sys.executable, "-P", "-c", NETS + code],
+        env=env, capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
     assert result.returncode == 0, result.stderr
     return result.stdout
 
@@ -126,7 +127,9 @@ def run(code, threads):
 def test_warm_steps_take_nothing_from_the_system(net, compiled, threads):
     found = json.loads(run(COUNT.format(net=net, compiled=compiled), threads))
     assert found[0] != [0, 0]  # the counters count
-    warm = found[5:]  # a block is touched as far as it was used; others may use more of it
+    # A block is touched as far as it was used; others may use more of it. Python's own memory grows
+    # by a few pages a step for the first 15 steps of ResNet-20.
+    warm = found[20:]
     if threads == 1:
         assert [allocations for allocations, _ in warm] == [0] * 20, str(found)
         # Those that are left are not the step's: the system also loads code page by page.

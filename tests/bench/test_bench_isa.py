@@ -51,7 +51,7 @@ def test_numpy_obeys(asked):
     script = "from fastnn.bench import isa; print(isa.numpy_in_use())"
     env = {**os.environ, **isa.caps(".lib_numpy", asked)}
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", script], env=env, capture_output=True, text=True
+        [sys.executable, "-P", "-W", "error", "-c", script], env=env, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
     wide = ("AVX512", "X86_V4") if asked == "avx2" else ("AVX", "X86_V3", "X86_V4")

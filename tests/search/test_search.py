@@ -334,7 +334,7 @@ print(len(search.load(log).trials))
 @pytest.mark.parametrize(("then", "kept"), [("heals", 6), ("stays", 3)])
 def test_a_full_disk_costs_no_earlier_result(then, kept, tmp_path):
     done = subprocess.run(
-        [sys.executable, "-c", FULL_DISK, tmp_path / "log.jsonl", then],
+        [sys.executable, "-P", "-c", FULL_DISK, tmp_path / "log.jsonl", then],
         capture_output=True, text=True, timeout=60,
         env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
     )  # fmt: skip
@@ -358,7 +358,7 @@ search.random(slow, SPACE, 1000, log=sys.argv[1], progress=False)
 def test_a_killed_search_keeps_what_it_had(tmp_path):
     log = tmp_path / "log.jsonl"
     process = subprocess.Popen(
-        [sys.executable, "-c", KILLED, log],
+        [sys.executable, "-P", "-c", KILLED, log],
         env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
     )
     try:
