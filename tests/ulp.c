@@ -49,7 +49,7 @@ static double truth_of(int function, double x)
     case GELU: return gated(x, erfc(-x * sqrt(0.5)) / 2);
     case GELU_TANH: return gated(x, 1 / (1 + exp(-sqrt(8 / acos(-1)) * (x + 0.044715 * x * x * x))));
     case MISH: return gated(x, w / (w + 2));
-    case SOFTPLUS: return x > 20 ? x : fmax(x, 0) + log1p(e) + 0 * x;
+    case SOFTPLUS: return x > 20 ? x : fmax(x, 0) + log1p(e);
     case LOGSIGMOID: return (x < 0 ? x : 0 * e) - log1p(e);
     case SOFTSIGN: return isinf(x) ? copysign(1, x) : x / (1 + fabs(x));
     case HARDSIGMOID: return clip(x + 3, 0, 6) / 6;
