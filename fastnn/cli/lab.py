@@ -45,6 +45,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     run_parser.add_argument(
         "--out", type=Path, metavar="DIR", default=Path("fastnn-lab"), help="default: fastnn-lab"
     )
+    run_parser.add_argument(
+        "--resume", action="store_true", help="leave out those that DIR has with the same settings"
+    )
     run_parser.add_argument("--seed", type=whole(0), metavar="N", default=0)
     run_parser.add_argument("--no-progress", action="store_true", help="no progress bar")
 
@@ -76,7 +79,7 @@ def run(args: argparse.Namespace) -> int:
 
     entries = lab.run(
         names, out=args.out, data=args.data, root=args.root, size="quick" if args.quick else "full",
-        seed=args.seed, progress=not args.no_progress, report=report,
+        seed=args.seed, resume=args.resume, progress=not args.no_progress, report=report,
     )  # fmt: skip
     print(f"wrote {args.out / 'index.html'} and {args.out / 'results.json'}")
     return 1 if any("error" in entry for entry in entries) else 0

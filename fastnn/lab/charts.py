@@ -209,7 +209,10 @@ def bars(
 
 
 def histograms(rows: Mapping[str, ArrayLike], title: str, xlabel: str, bins: int = 31) -> str:
-    """One flat histogram a row, all over the same values; each is as high as its highest bin."""
+    """One flat histogram a row, all over the same values; each is as high as its highest bin.
+
+    At the end of a row stands its standard deviation.
+    """
     data = {name: np.asarray(a, float).ravel() for name, a in rows.items()}
     data = {name: a[np.isfinite(a)] for name, a in data.items()}
     parts = [a for a in data.values() if a.size]
@@ -218,7 +221,7 @@ def histograms(rows: Mapping[str, ArrayLike], title: str, xlabel: str, bins: int
         low, high = low - 0.5, high + 0.5
     edges = np.linspace(low, high, bins + 1)
     body, top = _head(title, [], lines=False)
-    left, right, row = 12 + _CHAR * max(map(len, data)), _WIDTH - 10, 26.0
+    left, right, row = 12 + _CHAR * max(map(len, data)), _WIDTH - 62.0, 26.0
     for k, (name, a) in enumerate(data.items()):
         base = top + (k + 1) * row
         body.append(_text(left - 6, base - 3, name, "end", "dim"))
@@ -226,12 +229,14 @@ def histograms(rows: Mapping[str, ArrayLike], title: str, xlabel: str, bins: int
         counts = np.histogram(a, edges)[0]
         tall = max(1, counts.max())
         width = (right - left) / bins
-        body += [
-            f'<rect x="{left + i * width:.1f}" y="{base - h:.1f}" width="{width - 0.6:.1f}" '
-            f'height="{h:.1f}" fill="{_colour(0)}"/>'
+        boxes = "".join(
+            f"M{left + i * width:.1f} {base:.1f}v{-h:.1f}h{width - 0.6:.1f}v{h:.1f}"
             for i, c in enumerate(counts)
             if (h := (row - 4) * float(c) / tall) > 0.05
-        ]
+        )
+        body.append(f'<path d="{boxes}" fill="{_colour(0)}"/>')
+        if a.size:
+            body.append(_text(right + 6, base - 3, f"σ {a.std():.2g}", cls="dim"))
     bottom = top + len(data) * row
     axis = _Axis([low, high], False, (low, high), tight=True)
     axis.start, axis.end = left, right

@@ -87,13 +87,14 @@ class Experiment:
     method: str
     rule: str
     run: Callable[[Lab], Result] = field(repr=False)
+    slow: bool = False
 
 
 _REGISTRY: dict[str, Experiment] = {}
 
 
 def experiment(
-    section: str, order: int, title: str, claim: str, method: str, rule: str
+    section: str, order: int, title: str, claim: str, method: str, rule: str, slow: bool = False
 ) -> Callable[[Callable[[Lab], Result]], Callable[[Lab], Result]]:
     """Registers a function of a `Lab` as an experiment; its name is that of its file.
 
@@ -111,6 +112,8 @@ def experiment(
         What is done.
     rule : str
         Which figures confirm the claim, and which refute it.
+    slow : bool
+        Run it after all others.
     """
     if section not in SECTIONS:
         raise ValueError(f"experiment: section must be one of {SECTIONS}, got {section!r}")
@@ -119,7 +122,9 @@ def experiment(
         name = function.__module__.rpartition(".")[2]
         if name in _REGISTRY:
             raise ValueError(f"experiment: there is already one named {name!r}")
-        _REGISTRY[name] = Experiment(name, title, section, order, claim, method, rule, function)
+        _REGISTRY[name] = Experiment(
+            name, title, section, order, claim, method, rule, function, slow
+        )
         return function
 
     return register

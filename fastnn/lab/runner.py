@@ -29,7 +29,7 @@ Entry = dict[str, Any]
 
 
 def choose(names: Iterable[str] | None) -> list[Experiment]:
-    """The experiments of these names, in the order of the list; None: all of them.
+    """The experiments of these names, in the order of the list, slow ones last; None: all.
 
     Raises
     ------
@@ -44,7 +44,7 @@ def choose(names: Iterable[str] | None) -> list[Experiment]:
             f"lab: there is no experiment {', '.join(map(repr, unknown))}; "
             f"there are {', '.join(known)}"
         )
-    return [e for name, e in known.items() if name in wanted]
+    return sorted((e for name, e in known.items() if name in wanted), key=lambda e: e.slow)
 
 
 def run(
@@ -55,6 +55,7 @@ def run(
     root: Any = None,
     size: str = "full",
     seed: int = 0,
+    resume: bool = False,
     progress: bool = True,
     report: Callable[[Entry], object] | None = None,
 ) -> list[Entry]:
@@ -71,6 +72,8 @@ def run(
         Made if it is not there.
     data, root, size, seed
         See `Lab`.
+    resume : bool
+        Leave out experiments of which `out` has results with the same settings.
     progress : bool
         Show a bar, on stderr.
     report : callable, optional
@@ -79,7 +82,7 @@ def run(
     Returns
     -------
     list of dict
-        The entries of these experiments, as they stand in `results.json`.
+        The entries of the experiments that ran, as they stand in `results.json`.
 
     Raises
     ------
@@ -94,6 +97,8 @@ def run(
     directory = Path(out)
     (directory / "figures").mkdir(parents=True, exist_ok=True)
     entries = {entry["name"]: entry for entry in read_results(directory)}
+    if resume:
+        chosen = [e for e in chosen if not _done(entries.get(e.name), lab)]
     ready = []
     with _Bar(len(chosen), progress) as bar:
         for experiment in chosen:
@@ -127,11 +132,11 @@ def read_results(directory: Path) -> list[Entry]:
 
 
 def _run_one(experiment: Experiment, lab: Lab, directory: Path, before: Entry | None) -> Entry:
+    settings = _settings(lab)
     entry: Entry = {
         "name": experiment.name, "title": experiment.title, "section": experiment.section,
         "claim": experiment.claim, "method": experiment.method, "rule": experiment.rule,
     }  # fmt: skip
-    settings = {"data": lab.data, "size": lab.size, "seed": lab.seed, "version": __version__}
     stream, start = get_rng_state(), time.perf_counter()
     try:
         manual_seed(lab.seed)
@@ -156,6 +161,14 @@ def _run_one(experiment: Experiment, lab: Lab, directory: Path, before: Entry | 
         figures.append({"file": file, "caption": figure.caption})
     seconds = round(time.perf_counter() - start, 1)
     return entry | found | {"figures": figures, "seconds": seconds, "settings": settings}
+
+
+def _settings(lab: Lab) -> dict[str, Any]:
+    return {"data": lab.data, "size": lab.size, "seed": lab.seed, "version": __version__}
+
+
+def _done(entry: Entry | None, lab: Lab) -> bool:
+    return entry is not None and "error" not in entry and entry.get("settings") == _settings(lab)
 
 
 def _found(result: Result) -> Entry:

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 
@@ -82,28 +82,32 @@ def signals(
     return Signals(outputs, [gradients[i] for i in sorted(gradients)], norms)
 
 
-def figures(found: dict[str, Signals], caption: str = "") -> list[Figure]:
-    """Deviations forward and backward of several networks, and histograms of the last one."""
-    forward = {n: (range(1, len(s.outputs) + 1), s.deviations) for n, s in found.items()}
-    backward = {
-        n: (range(1, len(s.gradients) + 1), s.gradient_deviations) for n, s in found.items()
-    }
-    name, last = list(found.items())[-1]
-    return [
-        Figure(
-            charts.lines(forward, "Outputs", "layer", "standard deviation", log_y=True), caption
-        ),
-        Figure(
-            charts.lines(
-                backward, "Gradients of the outputs", "layer", "standard deviation", log_y=True
-            ),
-            "Read from right to left: the gradient starts at the last layer.",
-        ),
-        Figure(
-            charts.histograms(
-                {f"layer {i}": a for i, a in enumerate(last.outputs, 1)},
-                f"Outputs of each layer: {name}", "output",
-            ),
-            "Each row is scaled to its highest bar.",
-        ),
-    ]  # fmt: skip
+def figures(found: dict[str, Signals], shown: Iterable[str] | None = None) -> list[Figure]:
+    """Means and deviations, forward and backward, of several networks, and histograms of some."""
+    drawn = []
+    for title, log, values in (
+        ("Outputs: spread", True, {n: s.deviations for n, s in found.items()}),
+        ("Outputs: mean", False, {n: s.means for n, s in found.items()}),
+        ("Gradients: spread", True, {n: s.gradient_deviations for n, s in found.items()}),
+    ):
+        series = {n: (range(1, len(v) + 1), v) for n, v in values.items()}
+        ylabel = "standard deviation" if log else "mean"
+        caption = "From right to left: the gradient starts at the last layer."
+        drawn.append(
+            Figure(
+                charts.lines(series, title, "layer", ylabel, log_y=log),
+                caption if title.startswith("Gradients") else "",
+            )
+        )
+    for name in found if shown is None else shown:
+        for kind, arrays in (
+            ("Outputs", found[name].outputs), ("Gradients", found[name].gradients),
+        ):  # fmt: skip
+            rows = {f"layer {i}": a for i, a in enumerate(arrays, 1)}
+            drawn.append(
+                Figure(
+                    charts.histograms(rows, f"{kind}: {name}", kind.lower()[:-1]),
+                    "Each row is scaled to its highest bar; σ: standard deviation.",
+                )
+            )
+    return drawn

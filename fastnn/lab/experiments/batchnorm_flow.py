@@ -44,5 +44,5 @@ def run(lab: Lab) -> Result:
         "last: " + "; ".join(f"{n} {f:.2g} and {b:.2g}" for n, (f, b) in ends.items()) + ".",
         on="the activation, and on forward or backward: batch norm sets the size of the outputs "
         "and only bounds what happens to gradients.",
-        figures=figures(found),
+        figures=figures(found, ["relu, batch norm"]),
     )  # fmt: skip

@@ -31,7 +31,7 @@ ERRORS = 2.0
     "over the seeds (at noise of 1, in standard deviations of the pixels). Refuted if neither.",
 )
 def run(lab: Lab) -> Result:
-    data = lab.images(*lab.pick((256, 50), (3000, 1000), (20000, 2000)))
+    data = lab.images(*lab.pick((256, 50), (3000, 1000), (10000, 2000)))
     seeds = lab.pick(2, 3, 4)
     errors = {n: np.zeros((seeds, len(NOISES))) for n in NAMES}
     means: dict[str, list[list[float]]] = {n: [] for n in NAMES}

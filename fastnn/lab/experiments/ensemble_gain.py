@@ -29,7 +29,7 @@ GAIN = 0.01
     "over the mean single one. Refuted if they gain nothing.",
 )
 def run(lab: Lab) -> Result:
-    data = lab.images(*lab.pick((256, 100), (2000, 1000), (20000, 5000)))
+    data = lab.images(*lab.pick((256, 100), (2000, 1000), (10000, 5000)))
     members = lab.pick(2, 5, 5)
     answers = []
     for seed in range(members):

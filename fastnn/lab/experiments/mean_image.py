@@ -28,7 +28,7 @@ ERRORS, POINTS = 2.0, 0.005
     "Refuted if it is better by more.",
 )
 def run(lab: Lab) -> Result:
-    raw = lab.raw(*lab.pick((256, 100), (3000, 1000), (20000, 5000)))
+    raw = lab.raw(*lab.pick((256, 100), (3000, 1000), (10000, 5000)))
     seeds = lab.pick(2, 5, 5)
     x, x_test = raw.x.astype(np.float32), raw.x_test.astype(np.float32)
     kinds = {"mean image": MeanImage(divisor=64), "channel mean": ChannelMean(divisor=64)}

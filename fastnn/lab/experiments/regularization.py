@@ -53,7 +53,7 @@ class Outcome:
     "Refuted if none of the four has.",
 )
 def run(lab: Lab) -> Result:
-    few = lab.pick(100, 500, 3000)
+    few = lab.pick(100, 500, 2000)
     images = lab.images(few, lab.pick(100, 1000, 4000))
     half = len(images.x_test) // 2
     data = Images(images.x, images.y, images.x_test[:half], images.y_test[:half])
@@ -117,7 +117,7 @@ def train(
 ) -> Outcome:
     """One training; for early stopping, the weights that were best on the held-out images."""
     manual_seed(lab.seed + seed)
-    plain = mlp(data.shape, lab.pick([30, 30], [300, 300], [500, 500]))
+    plain = mlp(data.shape, lab.pick([30, 30], [300, 300], [300, 300]))
     model = with_dropout(plain, strength) if name == "dropout" else plain
     decay = strength if name == "L2" else 0.0
     smoothing = strength if name == "label smoothing" else 0.0

@@ -24,7 +24,7 @@ from ._rules import RULES, Make
     "descent ends lowest of all.",
 )
 def run(lab: Lab) -> Result:
-    data = lab.images(*lab.pick((128, 50), (3000, 50), (20000, 50)))
+    data = lab.images(*lab.pick((128, 50), (3000, 50), (10000, 50)))
     best, best_traces = {}, {}
     all_losses: dict[str, dict[float, float]] = {}
     for name, (make, rates) in RULES.items():

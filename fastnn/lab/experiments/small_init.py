@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Gaussian weights of 0.01 in a deep tanh network: signals die out."""
+"""Gaussian weights of 0.01 in a deep network: signals die out."""
 
 from __future__ import annotations
 
@@ -15,30 +15,36 @@ VANISHED = 1e-3
     section="Weight initialization",
     order=2,
     title="Small random weights",
-    claim="With Gaussian weights of standard deviation 0.01, the outputs of a 10-layer tanh "
-    "network with 500 units shrink to 0 from layer to layer, and so do the gradients on their way "
-    "back.",
-    method="Gaussian inputs through 10 linear layers of 500 units, each followed by tanh, and a "
-    "Gaussian gradient from the top back. Mean, standard deviation and histogram of the outputs "
-    "of each layer, standard deviation of the gradients, norm of the weights' gradients.",
-    rule=f"Confirmed if the standard deviation of the outputs at the top is below {VANISHED:g} of "
-    f"that of the first layer, and that of the gradients at the bottom below {VANISHED:g} of the "
-    "top's. Refuted if either keeps a tenth.",
+    claim="With Gaussian weights of standard deviation 0.01, the outputs of a network of 10 layers "
+    "with 500 tanh or ReLU units shrink to 0 from layer to layer, and so do the gradients on their "
+    "way back.",
+    method="Gaussian inputs through 10 linear layers of 500 units, each followed by the "
+    "activation, and a Gaussian gradient from the top back. Mean, standard deviation and histogram "
+    "of the outputs of each layer and of the gradients, norm of the weights' gradients.",
+    rule="Confirmed if with both activations the standard deviation of the outputs at the top is "
+    f"below {VANISHED:g} of that of the first layer, and that of the gradients at the bottom below "
+    f"{VANISHED:g} of the top's. Refuted if with both either keeps a tenth.",
 )
 def run(lab: Lab) -> Result:
-    found = signals(lab, "tanh", lambda w: init.normal_(w, 0.0, 0.01))
-    forward = found.deviations[-1] / found.deviations[0]
-    backward = found.gradient_deviations[0] / found.gradient_deviations[-1]
+    found = {
+        f"{a}, 0.01": signals(lab, a, lambda w: init.normal_(w, 0.0, 0.01))
+        for a in ("relu", "tanh")
+    }
+    forward = {n: s.deviations[-1] / s.deviations[0] for n, s in found.items()}
+    backward = {n: s.gradient_deviations[0] / s.gradient_deviations[-1] for n, s in found.items()}
+    most = [max(forward[n], backward[n]) for n in found]
+    tanh = found["tanh, 0.01"]
     return Result(
         measured={
-            **found.measured(), "outputs, last over first": forward,
-            "gradients, first over last": backward,
+            "outputs, last over first": forward, "gradients, first over last": backward,
+            **{n: s.measured() for n, s in found.items()},
         },
-        verdict=verdict(forward < VANISHED and backward < VANISHED, max(forward, backward) >= 0.1),
-        finding=f"The outputs' standard deviation falls from {found.deviations[0]:.2g} in the "
-        f"first layer to {found.deviations[-1]:.1g} in the last, their means stay within "
-        f"{max(map(abs, found.means)):.1g}; the gradient keeps {backward:.1g} of its size on the "
-        "way back.",
+        verdict=verdict(max(most) < VANISHED, min(most) >= 0.1),
+        finding="From the first layer to the last the standard deviation of the outputs falls to "
+        + ", ".join(f"{v:.1g} of its size ({n})" for n, v in forward.items())
+        + "; the gradient keeps on its way back "
+        + ", ".join(f"{v:.1g} ({n})" for n, v in backward.items())
+        + f". The means of the tanh outputs stay within {max(map(abs, tanh.means)):.1g}.",
         on="the width: each layer multiplies by about 0.01 times the root of the number of units.",
-        figures=figures({"tanh, 0.01": found}),
+        figures=figures(found),
     )  # fmt: skip

@@ -37,7 +37,7 @@ RULES: dict[str, tuple[Rule, tuple[float, ...]]] = {
     "none.",
 )
 def run(lab: Lab) -> Result:
-    data = lab.images(*lab.pick((256, 50), (3000, 50), (20000, 50)))
+    data = lab.images(*lab.pick((256, 50), (3000, 50), (10000, 50)))
     ratios: dict[str, dict[float, float]] = {}
     chosen, histories = {}, {}
     for name, (rule, rates) in RULES.items():
