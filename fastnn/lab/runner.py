@@ -7,6 +7,7 @@ import json
 import math
 import os
 import sys
+import tempfile
 import time
 import traceback
 from collections.abc import Callable, Iterable
@@ -97,6 +98,9 @@ def run(
     directory = Path(out)
     (directory / "figures").mkdir(parents=True, exist_ok=True)
     entries = {entry["name"]: entry for entry in read_results(directory)}
+    for folder in (directory, directory / "figures"):  # not only after the first experiment
+        with tempfile.TemporaryFile(dir=folder):
+            pass
     if resume:
         chosen = [e for e in chosen if not _done(entries.get(e.name), lab)]
     ready = []
@@ -121,14 +125,14 @@ def read_results(directory: Path) -> list[Entry]:
         return []
     try:
         entries = json.loads(path.read_text(encoding="utf-8"))
-        good = isinstance(entries, list) and all(isinstance(e["name"], str) for e in entries)
-    except (ValueError, TypeError, KeyError):
-        good = False
-    if not good:
+        if not all([isinstance(entries, list), *(isinstance(e["name"], str) for e in entries)]):
+            raise TypeError
+        build(entries, directory)
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise ValueError(
             f"lab: {path} is not a list of results; move it away, or use another --out"
-        )
-    return list(entries)
+        ) from error
+    return entries
 
 
 def _run_one(experiment: Experiment, lab: Lab, directory: Path, before: Entry | None) -> Entry:

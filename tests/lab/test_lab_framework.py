@@ -2,6 +2,8 @@
 
 import json
 import re
+import subprocess
+import sys
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -96,7 +98,94 @@ def test_an_interrupt_ends_the_run_and_keeps_results(fakes, tmp_path):
     assert list(results(tmp_path)) == ["good"]
 
 
-@pytest.mark.parametrize("text", ["{", "{}", '[{"claim": 1}]', "[1]"])
+FAULTS = {
+    "kill": "import os, signal; act = lambda: os.kill(os.getpid(), signal.SIGKILL)",
+    "full disk": """
+import resource
+def act():  # files may not grow any more
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
+""",
+}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals and limits of POSIX")
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_fault_costs_no_earlier_result(fakes, tmp_path, fault):
+    """A process that is killed, or cannot write, within the second experiment."""
+    script = tmp_path / "script.py"
+    script.write_text(
+        FAULTS[fault]
+        + """
+import sys
+from fastnn import lab
+from fastnn.lab import charts, registry, runner
+
+def run(setting):
+    if run.calls:
+        act()
+    run.calls += 1
+    figure = lab.Figure(charts.lines({"a": ([1, 2], [3, 4])}, "t", "x", "y"))
+    return lab.Result({"share": 0.5}, "confirmed", "Well.", figures=[figure])
+
+run.calls = 0
+about = dict(section=lab.SECTIONS[0], order=1, title="t", claim="c", method="m", rule="r", run=run)
+found = {n: lab.Experiment(n, **about) for n in ("good", "bad")}
+registry.all_experiments = runner.all_experiments = lambda: found
+lab.run(out=sys.argv[1], progress=False)
+"""
+    )
+    out = tmp_path / "out"
+    lab.run(["other"], out=out, progress=False)
+    done = subprocess.run([sys.executable, script, out], capture_output=True, text=True)
+    assert done.returncode == (-9 if fault == "kill" else 1)
+    assert fault == "kill" or "OSError" in done.stderr.strip().splitlines()[-1]
+    assert set(results(out)) == {"good", "other"}
+    page = (out / "index.html").read_text()
+    assert page.count("<svg") == 2 and page.endswith("</html>\n")
+    assert (out / "figures" / "good-1.svg").read_text().endswith("</svg>")
+    assert fault == "kill" or not list(out.rglob("*.tmp"))
+
+
+def test_resume_leaves_out_what_is_done_with_the_same_settings(fakes, tmp_path):
+    def names(**options):
+        return [e["name"] for e in lab.run(out=tmp_path, progress=False, resume=True, **options)]
+
+    lab.run(["good"], out=tmp_path, progress=False)
+    assert names() == ["bad", "other"]
+    assert names() == ["bad"]  # it failed
+    assert names(size="tiny") == ["good", "bad", "other"]
+
+
+def test_slow_experiments_run_last(fakes):
+    fakes["good"] = lab.Experiment("good", section=lab.SECTIONS[0], run=good, slow=True, **ABOUT)
+    assert [e.name for e in runner.choose(None)] == ["bad", "other", "good"]
+    assert [e.name for e in runner.choose(["good", "other"])] == ["other", "good"]
+
+
+def test_a_place_that_cannot_be_written_is_missed_before_anything_runs(
+    fakes, tmp_path, monkeypatch, capsys
+):
+    def refused(**options):
+        raise PermissionError(13, "Permission denied", str(options["dir"]))
+
+    monkeypatch.setattr(runner.tempfile, "TemporaryFile", refused)  # root may write anywhere
+    monkeypatch.setattr(runner, "_run_one", None)
+    assert cli.main(["lab", "run", "good", "--out", str(tmp_path)]) == 1
+    error = capsys.readouterr().err
+    assert "Permission denied" in error and str(tmp_path) in error
+    (tmp_path / "file").touch()
+    assert cli.main(["lab", "run", "good", "--out", str(tmp_path / "file" / "below")]) == 1
+    assert "file/below" in capsys.readouterr().err
+
+
+def test_data_that_are_not_there_are_missed_before_anything_runs(fakes, tmp_path, capsys):
+    out = tmp_path / "out"
+    command = ["lab", "run", "good", "--data", "cifar10", "--out", str(out)]
+    assert cli.main([*command, "--root", str(tmp_path / "nowhere")]) == 1
+    assert "nowhere" in capsys.readouterr().err and not out.exists()
+
+
+@pytest.mark.parametrize("text", ["{", "{}", '[{"claim": 1}]', "[1]", "", '[{"name": "x"}]'])
 def test_damaged_results_are_not_overwritten(fakes, tmp_path, text):
     (tmp_path / "results.json").write_text(text)
     with pytest.raises(ValueError, match=r"is not a list of results; move it away"):

@@ -27,7 +27,7 @@ MUCH, LITTLE, FACTOR = 4.0, 2.0, 6.0
     "digits). The learning rate is chosen for each activation by successive halving: all rates "
     "train for a short time, the half with the lower losses for a longer one, and the best of "
     f"these goes on to the target or to the limit, {FACTOR:g} times the epochs that ReLU needed "
-    "and at most 40 (with --quick 8). A rate that starts slowly and would win in the end is missed.",
+    "and at most 40 (with --quick 8). A rate that starts slowly and wins in the end is missed.",
     rule=f"Confirmed if tanh and sigmoid both need at least {MUCH:g} times ReLU's epochs. Refuted "
     f"if one of them needs less than {LITTLE:g} times as many. An activation that does not get "
     "there within the limit counts with the limit.",
