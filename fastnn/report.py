@@ -331,7 +331,7 @@ def _head(title: str, names: Sequence[str], lines: bool) -> tuple[list[str], flo
         x = 4.0
         y += 18
         for i, name in enumerate(names):
-            width = 30 + len(name) * _CHAR
+            width = 30 + len(name) * _CHAR + 4 * sum(name.lower().count(c) for c in "mw@%")
             if x + width > _WIDTH and x > 4:
                 x, y = 4.0, y + 16
             if lines:

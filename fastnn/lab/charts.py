@@ -170,9 +170,8 @@ class _Axis:
         return self.start + (self.end - self.start) * part
 
 
-def _dot(x: float, y: float, radius: float, i: int, opacity: float = 1.0) -> str:
-    faint = f' fill-opacity="{opacity:g}"' if opacity < 1 else ""
-    return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{radius:g}" fill="{_colour(i)}"{faint}/>'
+def _dot(x: float, y: float, radius: float, i: int) -> str:
+    return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{radius:g}" fill="{_colour(i)}"/>'
 
 
 def lines(
@@ -236,7 +235,8 @@ def histograms(rows: Mapping[str, ArrayLike], title: str, xlabel: str, bins: int
         )
         body.append(f'<path d="{boxes}" fill="{_colour(0)}"/>')
         if a.size:
-            body.append(_text(right + 6, base - 3, f"σ {a.std():.2g}", cls="dim"))
+            spread = _tick_label(float(f"{a.std():.2g}"))
+            body.append(_text(right + 6, base - 3, f"σ {spread}", cls="dim"))
     bottom = top + len(data) * row
     axis = _Axis([low, high], False, (low, high), tight=True)
     axis.start, axis.end = left, right
@@ -257,9 +257,11 @@ def clouds(panels: Mapping[str, ArrayLike], title: str) -> str:
     for k, (name, array) in enumerate(panels.items()):
         a = np.asarray(array, float)
         x0, y0 = 4 + (k % 2) * (side + gap), top + (k // 2) * (side + 26)
-        body.append(_text(x0 + 2, y0 + 12, name))
-        y0 += 18
         reach = 1.1 * max(1e-12, float(np.abs(a).max()))
+        width = f"± {_tick_label(float(f'{reach:.2g}'))}"
+        body.append(_text(x0 + 2, y0 + 12, name))
+        body.append(_text(x0 + side - 2, y0 + 12, width, "end", "dim"))
+        y0 += 18
         body.append(
             f'<rect x="{x0:.1f}" y="{y0:.1f}" width="{side:.1f}" height="{side:.1f}" '
             'fill="none" class="axis"/>'
@@ -267,8 +269,10 @@ def clouds(panels: Mapping[str, ArrayLike], title: str) -> str:
         cx, cy, unit = x0 + side / 2, y0 + side / 2, side / 2 / reach
         body.append(_line(x0, cy, x0 + side, cy, "grid"))
         body.append(_line(cx, y0, cx, y0 + side, "grid"))
-        body += [_dot(cx + unit * x, cy - unit * y, 1.6, 0, 0.6) for x, y in a]
-        body.append(_text(x0 + side - 4, cy - 4, _tick_label(float(f"{reach:.2g}")), "end", "dim"))
+        dots = "".join(f"M{cx + unit * x:.1f} {cy - unit * y:.1f}h0" for x, y in a)
+        body.append(
+            f'<path d="{dots}" stroke="{_colour(0)}" stroke-width="3" stroke-linecap="round"/>'
+        )
     rows = (len(panels) + 1) // 2
     return _svg(top + rows * (side + 26) + 4, title, ", ".join(panels), body)
 

@@ -27,16 +27,17 @@ article{margin:1.5rem 0 3rem;scroll-margin-top:1rem}
 padding:0 .6rem;white-space:nowrap}
 .confirmed{color:var(--ok)}.refuted{color:var(--no)}.depends{color:var(--mixed)}
 .failed{color:var(--bad)}
-.figures{grid-template-columns:repeat(auto-fit,minmax(min(100%,21rem),1fr))}
+.figures{grid-template-columns:repeat(auto-fill,minmax(min(100%,21rem),1fr))}
 .claim{font-size:1.05rem;border-left:3px solid var(--line);padding-left:.75rem}
 .label{color:var(--dim);font-size:.8rem;display:block}
 figcaption{font-size:.875rem;color:var(--dim);padding:.5rem .25rem .25rem}
 details{margin:.75rem 0;max-width:46rem}summary{cursor:pointer;color:var(--dim)}
 details p{font-size:.925rem}td{overflow-wrap:anywhere}
-.toc{list-style:none;padding:0;margin:.5rem 0;max-width:46rem}
+nav{columns:24rem;column-gap:2.5rem}nav section{break-inside:avoid;padding-bottom:1.25rem}
+.toc{list-style:none;padding:0;margin:0}
 .toc li{display:flex;justify-content:space-between;gap:1rem;align-items:baseline;
 padding:.3rem 0;border-bottom:1px solid var(--line)}
-.toc h2,.plain{border:0;margin:1.5rem 0 .25rem;padding:0;font-size:1rem;color:var(--dim)}
+nav h2{border:0;margin:0;padding:0;font-size:1rem;color:var(--dim)}
 @media(prefers-reduced-motion:reduce){html{scroll-behavior:auto}}
 """
 
@@ -74,19 +75,31 @@ def build(entries: list[Entry], directory: Path) -> str:
         f"the run. {len(entries)} experiments: {', '.join(parts)}."
     )
     groups = {s: [e for e in entries if e.get("section") == s] for s in SECTIONS}
+    contents = ""
     for section, group in groups.items():
+        rows = "".join(
+            f'<li><a href="#{escape(e["name"])}">{escape(e["title"])}</a>{_badge(e)}</li>'
+            for e in group
+        )
         if group:
-            rows = "".join(
-                f'<li><a href="#{escape(e["name"])}">{escape(e["title"])}</a>{_badge(e)}</li>'
-                for e in group
-            )
-            page.raw(f'<h2 class="plain">{escape(section)}</h2><ul class="toc">{rows}</ul>')
+            contents += f'<section><h2>{escape(section)}</h2><ul class="toc">{rows}</ul></section>'
+    page.raw(f"<nav>{contents}</nav>")
     for section, group in groups.items():
         if group:
             page.heading(section)
         for entry in group:
             _add(page, entry, directory)
     return page.html()
+
+
+def _words(text: str) -> str:
+    """Escaped, with powers of ten as such."""
+
+    def power(found: re.Match[str]) -> str:
+        exponent = str(int(found[1])).replace("-", "−")
+        return f'·<span style="white-space:nowrap">10<sup>{exponent}</sup></span>'
+
+    return re.sub(r"(?<=\d)e([+-]\d+)", power, escape(text))
 
 
 def _badge(entry: Entry) -> str:
@@ -102,7 +115,7 @@ def _add(page: _LabPage, entry: Entry, directory: Path) -> None:
     if entry.get("error"):
         page.raw(f'<p class="failed">The last run failed: {escape(entry["error"])}</p>')
     if entry["finding"]:
-        page.raw(f'<p><span class="label">Found</span>{escape(entry["finding"])}</p>')
+        page.raw(f'<p><span class="label">Found</span>{_words(entry["finding"])}</p>')
     if entry["verdict"] == "depends":
         page.raw(f'<p><span class="label">Depends on</span>{escape(entry["on"])}</p>')
     for figure in entry["figures"]:

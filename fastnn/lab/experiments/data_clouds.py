@@ -69,7 +69,7 @@ def run(lab: Lab) -> Result:
         figures=[
             Figure(
                 charts.clouds(panels, "The same points"),
-                "Each square is as wide as its data need; the number is half its width.",
+                "Each square is as wide as its data need: ± half its width, around 0.",
             ),
             Figure(charts.bars(steps, "Steps of descent to the target", "steps", "{:.0f}")),
         ],

@@ -47,8 +47,8 @@ def run(lab: Lab) -> Result:
             "exploded": {f"{r:g}": v for r, v in ended.items()},
         },
         verdict=verdict(alive and dead[worst] >= MANY, max(dead.values()) < MANY),
-        finding=f"At the best rate, {best:g}, {dead[best]:.1%} of the units are dead; at {worst:g} "
-        f"{dead[worst]:.0%}. Before training {start[best]:.1%} were.",
+        finding=f"At the best rate, {best:g}, {dead[best]:.1%} of the units are dead, and "
+        f"{dead[worst]:.0%} at a rate of {worst:g}. Before training {start[best]:.1%} were.",
         on="the network: here many die at the best rate, too.",
         figures=[
             Figure(

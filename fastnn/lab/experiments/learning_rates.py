@@ -63,7 +63,8 @@ def run(lab: Lab) -> Result:
                     "Training loss", "step", "cross-entropy",
                     y_range=(0.0, 2 * traces[rates[0]].losses[0]),
                 ),
-                "Running mean of the batches' losses. A line that leaves the picture explodes.",
+                "Running mean of the batches' losses. A line that ends early, or a mere dot, has "
+                "exploded.",
             )
         ],
     )  # fmt: skip

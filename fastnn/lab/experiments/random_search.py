@@ -67,7 +67,7 @@ def run(lab: Lab) -> Result:
     plot = charts.Plot(
         "Held-out loss of all trials", "learning rate", "cross-entropy", log_x=True, log_y=True
     )
-    for name, points in tried.items():
+    for name, points in reversed(tried.items()):  # the few of the grid on top
         plot.points(name, *zip(*[(lr, v) for lr, v in points if v < 100], strict=True))
     return Result(
         measured={

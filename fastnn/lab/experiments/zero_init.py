@@ -66,7 +66,7 @@ def run(lab: Lab) -> Result:
         f"a constant by {spread['constant 0.01']:.1g}, from Gaussian weights by "
         f"{spread['Gaussian 0.01']:.2g}. Training errors: {errors['zeros']:.1%}, "
         f"{errors['constant 0.01']:.1%} and {gaussian:.1%}. In the deep network the outputs of two "
-        f"units of a layer differ by {max(deep.values()):.1g} at most.",
+        f"units of a layer differ by no more than {max(deep.values()):.1g}.",
         on="how long was trained: rounding may tell units apart in time.",
         figures=[
             Figure(
