@@ -78,7 +78,10 @@ def confusion_matrix(outputs: Any, targets: Any, num_classes: int | None = None)
     TypeError, ValueError
         As `accuracy`.
     """
-    predicted, targets, classes = _labels("confusion_matrix", outputs, targets, num_classes)
+    op = "confusion_matrix"
+    if num_classes is not None:
+        _check_count(op, "num_classes", num_classes)
+    predicted, targets, classes = _labels(op, outputs, targets, num_classes)
     flat = np.bincount(targets * classes + predicted, minlength=classes * classes)
     return flat.reshape(classes, classes)
 
@@ -145,6 +148,7 @@ def classification_report(
         As `accuracy`; if there are fewer names than classes.
     """
     op = "classification_report"
+    names = None if names is None else list(names)
     classes = None if names is None or np.ndim(_array(outputs)) == 2 else len(names)
     predicted, targets, classes = _labels(op, outputs, targets, classes)
     if names is not None and len(names) != classes:
@@ -173,7 +177,8 @@ def roc_auc(outputs: Any, targets: Any) -> float:
     outputs : array
         (N,) or (N, 1) scores of class 1; (N, 2); or (N, C), where the result is the mean over
         classes, each against all others. Scores are taken as they are: with more than two classes,
-        give probabilities, since logits are not comparable between samples.
+        give probabilities, since logits are not comparable between samples. Of two columns the
+        difference counts, or of probabilities their ratio, which tells the smallest apart.
     targets : array of int, (N,)
 
     Raises
@@ -188,16 +193,18 @@ def roc_auc(outputs: Any, targets: Any) -> float:
     """
     op = "roc_auc"
     scores = _array(outputs)
-    if scores.ndim == 1:
-        scores = scores[:, None]
-    if scores.ndim == 2 and scores.shape[1] == 1:
-        scores = np.concatenate([-scores, scores], axis=1)
+    single = scores.ndim == 1 or (scores.ndim == 2 and scores.shape[1] == 1)
+    if single:
+        scores = np.stack([scores.reshape(-1)] * 2, axis=1)
     scores, targets = _scores(op, scores, targets)
-    if scores.shape[1] < 2:
-        raise ValueError(f"{op}: needs two classes at least, got scores {scores.shape}")
+    if single:
+        return _auc(op, scores[:, 1], targets == 1, 1)
     if scores.shape[1] == 2:
-        # The difference, not the column: the same order for probabilities, and right for logits.
-        return _auc(op, scores[:, 1].astype(float) - scores[:, 0], targets == 1, 1)
+        pairs = scores.astype(float)
+        if _are_probabilities(pairs):
+            with np.errstate(divide="ignore"):
+                pairs = np.log(np.maximum(pairs, 0.0))
+        return _auc(op, pairs[:, 1] - pairs[:, 0], targets == 1, 1)
     areas = [_auc(op, scores[:, c], targets == c, c) for c in range(scores.shape[1])]
     return float(np.mean(areas))
 
@@ -263,12 +270,9 @@ def calibration(probabilities: Any, targets: Any, bins: int = 15) -> Calibration
     """
     op = "calibration"
     p, targets = _scores(op, probabilities, targets)
-    if isinstance(bins, bool) or not isinstance(bins, int | np.integer):
-        raise TypeError(f"{op}: bins must be an int, got {bins!r}")
-    if bins < 1:
-        raise ValueError(f"{op}: bins must be at least 1, got {bins}")
+    _check_count(op, "bins", bins)
     p = p.astype(float)
-    if p.min() < -1e-6 or np.abs(p.sum(axis=1) - 1).max() > 1e-3:
+    if not _are_probabilities(p):
         raise ValueError(f"{op}: expected probabilities with sum 1; take softmax of the outputs")
     confident = np.minimum(p.max(axis=1), 1.0)
     right = p.argmax(axis=1) == targets
@@ -280,6 +284,11 @@ def calibration(probabilities: Any, targets: Any, bins: int = 15) -> Calibration
         share = np.bincount(place, right, bins) / count
     ece = float(np.nansum(np.abs(share - confidence) * count) / len(p))
     return Calibration(ece, edges, confidence, share, count)
+
+
+def _are_probabilities(p: Array) -> bool:
+    """Whether each row is not negative and has the sum 1, up to rounding."""
+    return bool(p.min() >= -1e-6 and (np.abs(p.sum(axis=1) - 1) <= 1e-3).all())
 
 
 def _ratio(part: Array, whole: Array) -> Array:
@@ -319,6 +328,13 @@ def _labels(
     if classes is None:
         classes = int(max(outputs.max(), targets.max())) + 1
     return outputs.astype(np.int64), targets.astype(np.int64), classes
+
+
+def _check_count(op: str, name: str, value: Any) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | np.integer):
+        raise TypeError(f"{op}: {name} must be an int, got {value!r}")
+    if value < 1:
+        raise ValueError(f"{op}: {name} must be at least 1, got {value}")
 
 
 def _check_labels(

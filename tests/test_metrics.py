@@ -69,6 +69,22 @@ def test_roc_auc_is_the_share_of_ordered_pairs(ties):
         assert np.isclose(metrics.roc_auc(np.log(two) + p[:, :1], binary), expected, rtol=1e-12)
 
 
+@pytest.mark.parametrize("dtype", ["uint8", "int8", "int64", "float32"])
+def test_roc_auc_of_scores_of_any_type(dtype):
+    first = {"uint8": 0, "int8": -128, "int64": 2**62, "float32": -4.0}[dtype]
+    scores = (first + np.arange(6)).astype(dtype)
+    assert metrics.roc_auc(scores, [0, 0, 0, 1, 1, 1]) == 1.0
+    assert metrics.roc_auc(scores[::-1, None], [0, 0, 0, 1, 0, 1]) == 1 / 8
+
+
+def test_roc_auc_tells_small_probabilities_apart():
+    small = 10.0 ** -np.arange(17, 23)
+    y = [1, 1, 1, 0, 0, 0]
+    assert metrics.roc_auc(np.stack([1 - small, small], axis=1), y) == 1.0
+    assert metrics.roc_auc(np.stack([small, 1 - small], axis=1), y) == 0.0
+    assert metrics.roc_auc([[1.0, 0.0], [0.0, 1.0], [0.5, 0.5]], [0, 1, 0]) == 1.0
+
+
 def test_calibration_by_hand():
     p = np.array([[0.9, 0.1], [0.8, 0.2], [0.45, 0.55], [0.4, 0.6], [1.0, 0.0]])
     found = metrics.calibration(p, [0, 1, 1, 1, 0], bins=5)
@@ -103,6 +119,8 @@ def test_agreement_with_scikit_learn(seed):
     assert np.isclose(metrics.roc_auc(p, y), theirs.roc_auc_score(y, p, multi_class="ovr"))
     one = (y == 1).astype(int)
     assert np.isclose(metrics.roc_auc(p[:, 1], one), theirs.roc_auc_score(one, p[:, 1]))
+    pixels = (255 * p[:, 1]).astype(np.uint8)
+    assert np.isclose(metrics.roc_auc(pixels, one), theirs.roc_auc_score(one, pixels))
     report = metrics.classification_report(p, y)
     found = theirs.precision_recall_fscore_support(y, labels)
     for ours, their in zip(
@@ -136,6 +154,7 @@ P, Y = scores(6, 3)
         (lambda: metrics.top_k_accuracy(Y, Y), ValueError, r"scores must have shape \(N, C\)"),
         (lambda: metrics.confusion_matrix(P, Y, 2), ValueError, "num_classes is 2, outputs has 3"),
         (lambda: metrics.confusion_matrix(Y, Y, 1), ValueError, "must be from 0 to 0"),
+        (lambda: metrics.confusion_matrix(Y, Y, "3"), TypeError, "num_classes must be an int"),
         (lambda: metrics.classification_report(P, Y, ["a"]), ValueError, "3 classes need as many"),
         (lambda: metrics.roc_auc(P, Y * 0), ValueError, "0 of others"),
         (lambda: metrics.roc_auc(P[:, 1], Y * 0 + 2), ValueError, "from 0 to 1, got 2"),
