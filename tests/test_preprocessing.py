@@ -259,7 +259,9 @@ def test_a_spoiled_part_leaves_the_sums_as_they_were():
         (pp.Whiten(eps=-1), ValueError, "eps must be finite and not negative"),
         (pp.Whiten(eps=np.nan), ValueError, "eps must be finite and not negative"),
         (pp.Compose([]), TypeError, "steps must be a list"),
-        (pp.Compose([3]), TypeError, r"steps\[0\] has no transform"),
+        (pp.Compose([3]), TypeError, r"steps\[0\] must be an instance with a transform, got 3"),
+        (pp.Compose([pp.PCA]), TypeError, r"steps\[0\] must be an instance"),
+        (pp.Compose([ALL[2]] * 2), ValueError, r"steps\[1\] is the same object"),
     ],
 )
 def test_bad_parameters(p, error, match):
@@ -274,6 +276,25 @@ def test_parameters_by_name():
     assert repr(p) == "Whiten(kind='zca', eps=1.0)"
     with pytest.raises(ValueError, match="no parameter 'k', known: kind, eps"):
         p.set_params(k=3)
+
+
+def test_parameters_may_change_after_the_fit():
+    p = pp.Whiten("pca", eps=1e-5).fit(IMAGES)
+    p(IMAGES)  # keeps its matrix
+    p.set_params(kind="zca", eps=1.0)
+    wanted = pp.Whiten("zca", eps=1.0).fit(IMAGES)
+    np.testing.assert_array_equal(p(IMAGES), wanted(IMAGES))
+    np.testing.assert_array_equal(p.inverse_transform(IMAGES), wanted.inverse_transform(IMAGES))
+    p.eps = -1.0
+    with pytest.raises(ValueError, match="eps must be finite and not negative"):
+        p(IMAGES)
+    for first, then in (("feature", "channel"), ("channel", "feature")):
+        p = pp.Standardize(first).fit(IMAGES).set_params(per=then)
+        for method in (p, p.inverse_transform, p.partial_fit(IMAGES)):
+            with pytest.raises(ValueError, match="`per` was changed since the fit"):
+                method(IMAGES)
+        p.fit(IMAGES)
+        np.testing.assert_array_equal(p(IMAGES), pp.Standardize(then).fit(IMAGES)(IMAGES))
 
 
 # ---- with models and in files -------------------------------------------------------------------

@@ -39,7 +39,7 @@ class Transformer:
         return {name: getattr(self, name) for name in names}
 
     def set_params(self, **params: Any) -> Self:
-        """Changes what the constructor was given; what was fitted stays until the next `fit`."""
+        """Changes what the constructor was given; the statistics stay until the next `fit`."""
         known = self.get_params()
         for name, value in params.items():
             if name not in known:
@@ -253,6 +253,7 @@ class Statistic(Transformer):
         return f"{type(self).__name__}.{method}"
 
     def _statistics(self, method: str) -> dict[str, Any]:
+        self._check_params()  # what was set since the fit, too
         if self._fitted is None:
             if self._moments is None or not self._moments.count:
                 raise NotFittedError(f"{self._op(method)}: fit it to training data first")
@@ -262,6 +263,9 @@ class Statistic(Transformer):
                 raise ValueError(f"{self._op(method)}: the data are too large to be squared")
             fitted = self._compute(moments, mean)
             self._fitted = {**fitted, "count": np.array(float(moments.count))}
+        shape = self._shape or ()
+        if self._fitted["mean"].size != (shape[-1] if self._by_channel() else math.prod(shape)):
+            raise ValueError(f"{self._op(method)}: `per` was changed since the fit; fit it again")
         return self._fitted
 
     def _start(self, x: Array) -> Moments:

@@ -39,8 +39,12 @@ class Compose(Transformer):
         if not isinstance(self.steps, list | tuple) or not self.steps:
             raise TypeError(f"Compose: steps must be a list of transformers, got {self.steps!r}")
         for i, step in enumerate(self.steps):
-            if not callable(getattr(step, "transform", None)):
-                raise TypeError(f"Compose: steps[{i}] has no transform, got {type(step).__name__}")
+            if isinstance(step, type) or not callable(getattr(step, "transform", None)):
+                raise TypeError(
+                    f"Compose: steps[{i}] must be an instance with a transform, got {step!r}"
+                )
+            if any(step is other for other in self.steps[:i]):  # a fit would undo the first
+                raise ValueError(f"Compose: steps[{i}] is the same object as one before it")
         return list(self.steps)
 
     def fit(self, X: Any, y: Any = None) -> Self:

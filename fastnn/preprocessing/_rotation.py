@@ -17,7 +17,7 @@ class _Rotation(Statistic):
     """(x - mean) times a matrix that the eigenvectors of the covariances make."""
 
     _order = 2
-    _matrices: dict[bool, Float] | None = None
+    _matrices: dict[tuple[Any, ...], Float] | None = None  # by direction and parameters
 
     def _compute(self, moments: Moments, mean: Float) -> dict[str, Float]:
         self._matrices = None
@@ -35,9 +35,10 @@ class _Rotation(Statistic):
 
     def _cached(self, inverse: bool) -> Float:
         self._matrices = self._matrices or {}
-        if inverse not in self._matrices:
-            self._matrices[inverse] = np.ascontiguousarray(self._matrix(inverse))
-        return self._matrices[inverse]
+        key = (inverse, *self.get_params().values())
+        if key not in self._matrices:
+            self._matrices[key] = np.ascontiguousarray(self._matrix(inverse))
+        return self._matrices[key]
 
     def _forward(self, rows: Float) -> Float:
         rows -= self._statistics("transform")["mean"]
