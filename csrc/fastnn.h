@@ -178,6 +178,7 @@ void fnn_threads_init(void);
 
 /* 64-byte aligned blocks from a pool that keeps what is freed; NULL when out of memory. */
 void *fnn_alloc(size_t bytes);
+void *fnn_scratch(size_t bytes); /* for a task of fnn_parallel_for, which frees it */
 void fnn_free(void *p);
 /* An arena keeps the blocks that were taken through it until it is dropped; those in use outlive it. */
 typedef struct fnn_arena fnn_arena;

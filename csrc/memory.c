@@ -3,10 +3,15 @@
  * because a fresh page costs about 2 us to fault in, more than most activations cost to compute.
  *
  * Classes: four per power of two from 256 bytes up, so that at most a fifth of a block is unused.
- * Large blocks ask for huge pages. Each block starts with a 64-byte header that holds its class.
+ * Of the free blocks of a class we hand out one that was used as far before, so that a step that
+ * repeats finds no fresh page. A 64-byte header in front of the block holds its class. Large blocks
+ * ask for huge pages; theirs is in a page of its own, lest 64 bytes take a huge page.
  *
  * An arena is a pool of its own inside the pool: what was taken through it returns to it, until the
  * arena is dropped. A recorded step keeps its buffers that way.
+ *
+ * What the tasks of a parallel region work in is apart: how many of them run at once is chance, so
+ * the first one takes a block for each thread, and touches all of them.
  */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE 1
@@ -17,15 +22,19 @@
 #include <sys/mman.h>
 
 #define HEADER 64u
+#define PAGE 4096u
 #define HUGE_PAGE ((size_t)2 << 20)
 #define MIN_LOG 8
 #define CLASSES ((48 - MIN_LOG) * 4)
+#define MOST_LOOKED_AT 64 /* free blocks, for one that was used as far */
 
 typedef struct block {
     struct block *next;    /* in a list of free blocks */
     struct block *sibling; /* in its arena's list of all blocks */
     fnn_arena *arena;      /* where it returns to; NULL: the pool */
+    size_t pages;          /* how far it was used at most; what is behind may be fresh */
     int size_class;
+    int scratch; /* returns to the scratch of tasks */
 } block;
 
 struct fnn_arena {
@@ -33,7 +42,8 @@ struct fnn_arena {
     block *free_list[CLASSES];
 };
 
-static block *free_list[CLASSES];
+static block *free_list[CLASSES], *scratch_list[CLASSES];
+static int scratch_count[CLASSES]; /* in use or free */
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static size_t bytes_in_use, bytes_cached, system_allocations;
 
@@ -61,24 +71,46 @@ static int class_of(size_t bytes)
     return c < CLASSES ? c : -1;
 }
 
-static block *system_block(size_t bytes)
+static size_t header_bytes(size_t size) { return size >= HUGE_PAGE ? HUGE_PAGE : HEADER; }
+static block *block_of(const void *p) { return (block *)(void *)((char *)(size_t)p - HEADER); }
+static void *payload(block *b) { return (char *)b + HEADER; }
+
+static block *system_block(int c)
 {
+    const size_t size = class_bytes(c), header = header_bytes(size);
     void *p = NULL;
-    size_t align = bytes >= HUGE_PAGE ? HUGE_PAGE : 64;
-    if (posix_memalign(&p, align, bytes) != 0)
+    if (posix_memalign(&p, header, header + size) != 0)
         return NULL;
+    char *data = (char *)p + header;
 #ifdef MADV_HUGEPAGE
-    if (bytes >= HUGE_PAGE)
-        madvise(p, bytes, MADV_HUGEPAGE);
+    if (size >= HUGE_PAGE) {
+        madvise(p, header, MADV_NOHUGEPAGE);
+        madvise(data, size, MADV_HUGEPAGE);
+    }
 #endif
-    return p;
+    block *b = block_of(data);
+    *b = (block){.size_class = c};
+    return b;
 }
 
-static block *take(block **list)
+static void system_free(block *b)
 {
-    block *b = *list;
+    free((char *)payload(b) - header_bytes(class_bytes(b->size_class)));
+}
+
+/* The least used block of those that were used as far as `pages`, else the most used one. */
+static block *take(block **list, size_t pages)
+{
+    block **best = list;
+    for (int i = 0; *list && i < MOST_LOOKED_AT && (*best)->pages != pages; i++) {
+        const size_t here = (*list)->pages, least = (*best)->pages;
+        if (here >= pages ? least < pages || here < least : here > least)
+            best = list;
+        list = &(*list)->next;
+    }
+    block *b = *best;
     if (b)
-        *list = b->next;
+        *best = b->next;
     return b;
 }
 
@@ -86,19 +118,18 @@ void *fnn_alloc(size_t bytes) { return fnn_arena_alloc(NULL, bytes); }
 
 void *fnn_arena_alloc(fnn_arena *arena, size_t bytes)
 {
-    if (bytes > SIZE_MAX - HEADER)
-        return NULL;
-    int c = class_of(bytes + HEADER);
+    int c = class_of(bytes);
     if (c < 0)
         return NULL;
-    size_t size = class_bytes(c);
+    const size_t size = class_bytes(c), pages = bytes / PAGE;
     pthread_mutex_lock(&lock);
-    block *b = arena ? take(&arena->free_list[c]) : NULL;
+    block *b = arena ? take(&arena->free_list[c], pages) : NULL;
     if (b) {
+        b->pages = b->pages < pages ? pages : b->pages;
         pthread_mutex_unlock(&lock);
-        return (char *)b + HEADER;
+        return payload(b);
     }
-    b = take(&free_list[c]);
+    b = take(&free_list[c], pages);
     if (b)
         bytes_cached -= size;
     else
@@ -106,10 +137,10 @@ void *fnn_arena_alloc(fnn_arena *arena, size_t bytes)
     bytes_in_use += size;
     pthread_mutex_unlock(&lock);
     if (!b) {
-        b = system_block(size);
+        b = system_block(c);
         if (!b) {
             fnn_empty_cache();
-            b = system_block(size);
+            b = system_block(c);
         }
         if (!b) {
             pthread_mutex_lock(&lock);
@@ -117,8 +148,8 @@ void *fnn_arena_alloc(fnn_arena *arena, size_t bytes)
             pthread_mutex_unlock(&lock);
             return NULL;
         }
-        b->size_class = c;
     }
+    b->pages = b->pages < pages ? pages : b->pages;
     b->arena = arena;
     if (arena) {
         pthread_mutex_lock(&lock);
@@ -126,24 +157,66 @@ void *fnn_arena_alloc(fnn_arena *arena, size_t bytes)
         arena->all = b;
         pthread_mutex_unlock(&lock);
     }
-    return (char *)b + HEADER;
+    return payload(b);
+}
+
+/* Blocks for tasks of this size, one for each thread if it is the first; under the lock. */
+static void make_scratch(int c)
+{
+    const size_t size = class_bytes(c);
+    do {
+        block *b = system_block(c);
+        if (!b)
+            return;
+        for (size_t i = 0; i < size; i += PAGE)
+            ((volatile char *)payload(b))[i] = 0;
+        b->scratch = 1;
+        b->next = scratch_list[c];
+        scratch_list[c] = b;
+        system_allocations++;
+        bytes_cached += size;
+    } while (++scratch_count[c] < fnn_get_num_threads());
+}
+
+void *fnn_scratch(size_t bytes)
+{
+    const int c = class_of(bytes);
+    if (c < 0)
+        return NULL;
+    block *b = NULL;
+    for (int tries = 0; !b && tries < 2; tries++) {
+        pthread_mutex_lock(&lock);
+        if (!scratch_list[c])
+            make_scratch(c);
+        b = scratch_list[c];
+        if (b) {
+            scratch_list[c] = b->next;
+            bytes_in_use += class_bytes(c);
+            bytes_cached -= class_bytes(c);
+        }
+        pthread_mutex_unlock(&lock);
+        if (!b)
+            fnn_empty_cache();
+    }
+    return b ? payload(b) : NULL;
 }
 
 /* To the pool; under the lock. */
 static void put_back(block *b)
 {
-    size_t size = class_bytes(b->size_class);
-    b->next = free_list[b->size_class];
-    free_list[b->size_class] = b;
-    bytes_in_use -= size;
-    bytes_cached += size;
+    const int c = b->size_class;
+    block **list = b->scratch ? scratch_list : free_list;
+    b->next = list[c];
+    list[c] = b;
+    bytes_in_use -= class_bytes(c);
+    bytes_cached += class_bytes(c);
 }
 
 void fnn_free(void *p)
 {
     if (!p)
         return;
-    block *b = (block *)(void *)((char *)p - HEADER);
+    block *b = block_of(p);
     pthread_mutex_lock(&lock);
     if (b->arena) {
         b->next = b->arena->free_list[b->size_class];
@@ -159,7 +232,7 @@ fnn_arena *fnn_arena_new(void) { return calloc(1, sizeof(fnn_arena)); }
 
 int fnn_arena_has(const fnn_arena *arena, const void *p)
 {
-    return ((const block *)(const void *)((const char *)p - HEADER))->arena == arena;
+    return block_of(p)->arena == arena;
 }
 
 void fnn_arena_drop(fnn_arena *arena)
@@ -171,7 +244,7 @@ void fnn_arena_drop(fnn_arena *arena)
         b->arena = NULL; /* those in use return to the pool later */
     for (int c = 0; c < CLASSES; c++) {
         block *b;
-        while ((b = take(&arena->free_list[c])))
+        while ((b = take(&arena->free_list[c], 0)))
             put_back(b);
     }
     pthread_mutex_unlock(&lock);
@@ -182,11 +255,15 @@ void fnn_empty_cache(void)
 {
     pthread_mutex_lock(&lock);
     for (int c = 0; c < CLASSES; c++) {
-        while (free_list[c]) {
-            block *b = free_list[c];
-            free_list[c] = b->next;
+        block *b;
+        while ((b = take(&free_list[c], 0))) {
             bytes_cached -= class_bytes(c);
-            free(b);
+            system_free(b);
+        }
+        while ((b = take(&scratch_list[c], 0))) {
+            bytes_cached -= class_bytes(c);
+            scratch_count[c]--;
+            system_free(b);
         }
     }
     pthread_mutex_unlock(&lock);

@@ -115,6 +115,17 @@ static void ftz_leave(int flags, unsigned old)
 #define ALONE_MAX 160e6
 static _Atomic(double) alone_until, alone_for;
 
+/* Which thread gets which task is chance; without this, so would be when its stack grows. */
+#define STACK_BYTES 65536
+static _Thread_local int stack_touched;
+static void __attribute__((noinline)) touch_stack(void)
+{
+    volatile char bytes[STACK_BYTES];
+    for (int i = 0; i < STACK_BYTES; i += 4096)
+        bytes[i] = 0;
+    stack_touched = 1;
+}
+
 static double now(void)
 {
     struct timespec t;
@@ -146,6 +157,8 @@ void fnn_parallel_for(ptrdiff_t count, double cost, int flags, fnn_task task, vo
         double fastest = 1e300;
 #pragma omp parallel num_threads(threads) reduction(min : fastest)
         {
+            if (!stack_touched)
+                touch_stack();
             unsigned old = ftz_enter(flags);
             double begin = now();
             ptrdiff_t done = 0;
