@@ -7,6 +7,16 @@ __version__ = "0.1.0"
 
 from typing import TYPE_CHECKING, Any
 
+try:
+    from . import _core  # noqa: F401
+except ImportError as error:
+    if error.name != __name__:  # it is there, and failed itself
+        raise
+    raise ImportError(
+        f"fastnn: {__path__[0]} has no compiled kernels; a source tree hides the installed package "
+        "from a Python that runs in it: run it elsewhere or with -P, or `pip install -e .`"
+    ) from None
+
 from . import functional, init, models, nn, optim
 from .autograd import is_grad_enabled, no_grad
 from .config import empty_cache, get_num_threads, set_num_threads, show_config

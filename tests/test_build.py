@@ -1,5 +1,6 @@
 """What installs and what starts: the sdist, builds without OpenMP, FASTNN_CPU, import's cost."""
 
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -44,6 +45,17 @@ y.sum().backward()
 print(hashlib.sha256(y.numpy().tobytes() + x.grad.numpy().tobytes() + w.grad.numpy().tobytes())
       .hexdigest())
 """
+
+
+def test_a_source_tree_without_kernels_says_what_to_do(tmp_path):
+    tree = tmp_path / "fastnn"
+    tree.mkdir()
+    shutil.copy(ROOT / "fastnn" / "__init__.py", tree)
+    found = subprocess.run(
+        [sys.executable, "-c", "import fastnn"], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert found.returncode == 1
+    assert f"{tree} has no compiled kernels" in found.stderr and "-P" in found.stderr
 
 
 @pytest.mark.slow
