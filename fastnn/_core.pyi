@@ -24,7 +24,8 @@ class Array:
     def __buffer__(self, flags: int, /) -> memoryview: ...
 
 class Profile:
-    events: list[tuple[str, bool, str, bool, int, int, float, int]]
+    @property
+    def events(self) -> list[tuple[str, bool, str, bool, int, int, float, int]]: ...
 
 class Plan:
     output: Array | None

@@ -126,14 +126,15 @@ class Profile(_core.Profile):
 
     def chrome_trace(self, path: str | os.PathLike[str]) -> None:
         """Writes all calls as a trace that Perfetto and chrome://tracing open."""
-        first = self.events[0][4] if self.events else 0
+        found = self.events
+        first = found[0][4] if found else 0
         events = [
             {
                 "name": op + " backward" * backward, "cat": layer or _OUTSIDE, "ph": "X",
                 "pid": 0, "tid": 0, "ts": 1e-3 * (start - first), "dur": 1e-3 * nanoseconds,
                 "args": {"layer": layer, "flops": flops, "bytes": nbytes},
             }
-            for op, backward, layer, _, start, nanoseconds, flops, nbytes in self.events
+            for op, backward, layer, _, start, nanoseconds, flops, nbytes in found
         ]  # fmt: skip
         with replace_file(path) as temporary:
             temporary.write_text(json.dumps({"traceEvents": events, "displayTimeUnit": "ns"}))

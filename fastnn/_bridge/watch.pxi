@@ -122,17 +122,61 @@ cdef int64_t now() noexcept nogil:
     return <int64_t>t.tv_sec * 1000000000 + t.tv_nsec
 
 
-cdef class Profile:
-    """A list of calls with their times."""
-    cdef readonly list events  # (op, backward, layer, double, start ns, ns, flops, bytes)
+cdef struct event:
+    PyObject *op
+    PyObject *layer
+    bint backward, double_precision
+    int64_t start, nanoseconds
+    double flops
+    Py_ssize_t nbytes
 
-    def __cinit__(self):
-        self.events = []
+
+cdef class Profile:
+    """A list of calls with their times, in C: being watched must cost next to nothing."""
+    cdef event *found
+    cdef Py_ssize_t count, room
+
+    def __dealloc__(self):
+        cdef Py_ssize_t i
+        for i in range(self.count):
+            Py_DECREF(<object>self.found[i].op)
+            Py_DECREF(<object>self.found[i].layer)
+        free(self.found)
+
+    @property
+    def events(self):
+        """For each call (op, backward, layer, double, start in ns, ns, flops, bytes)."""
+        cdef Py_ssize_t i
+        cdef event *e
+        out = []
+        for i in range(self.count):
+            e = &self.found[i]
+            out.append((<str>e.op, e.backward, <str>e.layer, e.double_precision, e.start,
+                        e.nanoseconds, e.flops, e.nbytes))
+        return out
 
     cdef int add(self, call *c, str layer, int64_t start, int64_t end) except -1:
-        self.events.append((
-            <str>c.name, c.backward, layer, c.dt == DT_F64, start, end - start, c.flops, c.nbytes))
+        cdef event *e
+        if self.count == self.room:
+            self.found = <event *>larger(self.found, &self.room, sizeof(event))
+        e = &self.found[self.count]
+        e.op, e.layer = <PyObject *>c.name, <PyObject *>layer
+        Py_INCREF(<object>e.op)
+        Py_INCREF(layer)
+        e.backward, e.double_precision = c.backward, c.dt == DT_F64
+        e.start, e.nanoseconds = start, end - start
+        e.flops, e.nbytes = c.flops, c.nbytes
+        self.count += 1
         return 0
+
+
+cdef void *larger(void *items, Py_ssize_t *room, size_t item) except NULL:
+    """Moves a list in C to where it can grow."""
+    cdef void *p = realloc(items, (2 * room[0] + 16) * item)
+    if p == NULL:
+        raise MemoryError("fastnn: out of memory")
+    room[0] = 2 * room[0] + 16
+    return p
 
 
 cdef struct patch:
@@ -182,15 +226,10 @@ cdef class Plan:
         return 0
 
     cdef int add(self, call *c, str layer) except -1:
-        cdef call *calls
         cdef Py_ssize_t i
         cdef Array a
         if self.count == self.room:
-            calls = <call *>realloc(self.calls, (2 * self.room + 16) * sizeof(call))
-            if calls == NULL:
-                raise MemoryError("fastnn: out of memory")
-            self.calls = calls
-            self.room = 2 * self.room + 16
+            self.calls = <call *>larger(self.calls, &self.room, sizeof(call))
         for i in range(c.arrays):
             if c.p[i] == NULL:
                 continue
