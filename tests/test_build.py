@@ -51,9 +51,8 @@ def test_a_source_tree_without_kernels_says_what_to_do(tmp_path):
     tree = tmp_path / "fastnn"
     tree.mkdir()
     shutil.copy(ROOT / "fastnn" / "__init__.py", tree)
-    found = subprocess.run(
-        [sys.executable, "-c", "import fastnn"], cwd=tmp_path, capture_output=True, text=True
-    )
+    command = [sys.executable, "-S", "-c", "import fastnn"]  # -S: without any installed package
+    found = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert found.returncode == 1
     assert f"{tree} has no compiled kernels" in found.stderr and "-P" in found.stderr
 
