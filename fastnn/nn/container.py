@@ -146,8 +146,8 @@ class ModuleList(_Numbered):
 class Residual(Module):
     """activation(body(x) + shortcut(x)) (He et al., 2016).
 
-    Where the body is a Sequential that ends with a BatchNorm layer, that layer computes the sum and
-    an element-wise activation in its own pass over memory. The bits are the same.
+    Where the body is a Sequential that ends with a BatchNorm layer or a Conv2d, that layer computes
+    the sum and an element-wise activation in its own pass over memory. The bits are the same.
 
     Parameters
     ----------
@@ -169,30 +169,30 @@ class Residual(Module):
         self.activation = None if activation is None else make(activation)
 
     def forward(self, x: Any) -> Tensor:
-        act, norm = self.activation, self.last_norm()
-        if norm is None:
+        act, last = self.activation, self.last_host()
+        if last is None:
             y = self.body(x) + self._skip(x)
         else:
             before = _run(self.body._layers()[:-1], x)  # type: ignore[attr-defined]
             skip = self._skip(x)
-            if before.shape != skip.shape:  # a sum that broadcasts
-                y = norm(before) + skip
+            if skip.shape != last.output_shape(before.shape):  # a sum that broadcasts
+                y = last(before) + skip
             elif _fits(act):
-                return _together(norm, before, act.row, skip)  # type: ignore[union-attr]
+                return _together(last, before, act.row, skip)  # type: ignore[union-attr]
             else:
-                y = _together(norm, before, None, skip)
+                y = _together(last, before, None, skip)
         return y if act is None else act(y)
 
     def _skip(self, x: Any) -> Any:
         return x if self.shortcut is None else self.shortcut(x)
 
-    def last_norm(self) -> BatchNorm1d | BatchNorm2d | None:
-        """The normalization that computes the sum, too, or None."""
+    def last_host(self) -> BatchNorm1d | BatchNorm2d | Conv2d | None:
+        """The last layer of the body where it can compute the sum, too, or None."""
         body = self.body
         if type(body) is not Sequential or body.has_hooks() or not len(body):
             return None
         last = body[-1]
-        return last if type(last) in _NORMS and not last.has_hooks() else None  # type: ignore
+        return last if type(last) in (*_NORMS, Conv2d) and not last.has_hooks() else None  # type: ignore
 
     def config(self) -> dict[str, Any]:
         return {"body": self.body, "shortcut": self.shortcut, "activation": self.activation}

@@ -100,14 +100,25 @@ class Conv2d(Module):
     def forward(self, x: Any) -> Tensor:
         return self.forward_act(x, None)
 
-    def forward_act(self, x: Any, act: tuple[str, float, float] | None) -> Tensor:
-        """`forward` and an element-wise activation in one pass over memory; the same bits."""
+    def forward_act(
+        self, x: Any, act: tuple[str, float, float] | None, residual: Any = None
+    ) -> Tensor:
+        """activation(forward(x) + residual) in one pass over memory; the same bits."""
         if self._rest != (0, 0):
             x = pad(x, (0, 0, 0, self._rest[1], 0, self._rest[0]))
         return conv2d_act(
             x, self.weight, self.bias, self.stride, self._amount, self.dilation, self.groups, act,
-            self.algo,
+            self.algo, residual,
         )  # fmt: skip
+
+    def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """The shape of forward(x) for an x of this one."""
+        sizes = zip(
+            shape[1:3], self._amount, self._rest, self.dilation, self.kernel_size, self.stride,
+            strict=True,
+        )  # fmt: skip
+        image = ((n + 2 * p + rest - d * (k - 1) - 1) // s + 1 for n, p, rest, d, k, s in sizes)
+        return (*shape[:1], *image, self.out_channels)
 
     def algorithms(self, input_shape: tuple[int, ...]) -> dict[str, str]:
         """What `functional.conv2d_algo` says about an input (N, H, W, C)."""

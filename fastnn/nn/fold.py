@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ..tensor import tensor
 from .container import Residual, Sequential
 from .conv import Conv2d
 from .linear import Linear
@@ -20,8 +21,8 @@ def fold_batch_norm(model: Module) -> Module:
     A BatchNorm layer in eval mode is an affine function of each channel, which the Conv2d or Linear
     layer before it can compute: weight' = weight s, bias' = (bias - mean) s + shift, where
     s = scale / sqrt(var + eps). This holds for neighbours in a Sequential, also inside of other
-    Sequentials and Residuals. Layers with hooks stay as they are, and so does the last BatchNorm of
-    a Residual's body, which adds the shortcut in its own pass.
+    Sequentials and Residuals. Layers with hooks stay as they are, and so does a BatchNorm behind a
+    Linear layer at the end of a Residual's body: it adds the shortcut in its own pass.
 
     Parameters
     ----------
@@ -55,9 +56,10 @@ def _fold(module: Module, keep_last: bool) -> Module:
     folded: dict[str, Module] = {}
     for number, (name, layer) in enumerate(layers.items(), 1):
         before = next(reversed(folded), "")
-        kept = keep_last and number == len(layers)
-        if type(module) is Sequential and not kept and _foldable(folded.get(before), layer):
-            folded[before] = _folded(folded[before], layer)
+        host = folded.get(before)
+        kept = keep_last and number == len(layers) and type(host) is Linear
+        if type(module) is Sequential and not kept and _foldable(host, layer):
+            folded[before] = _folded(host, layer)
         else:
             folded[name] = _fold(layer, type(module) is Residual and name == "body")
     if all(folded.get(name) is layer for name, layer in layers.items()):
@@ -97,6 +99,6 @@ def _folded(layer: Any, norm: Any) -> Any:
     result = copy.copy(layer)
     dtype = layer.weight.dtype
     weight *= scale.reshape(-1, *[1] * (weight.ndim - 1))
-    result.weight = Parameter(weight.astype(dtype), requires_grad=False)
-    result.bias = Parameter(bias.astype(dtype), requires_grad=False)
+    result.weight = Parameter(tensor(weight, dtype), requires_grad=False)
+    result.bias = Parameter(tensor(bias, dtype), requires_grad=False)
     return result

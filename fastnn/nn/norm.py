@@ -50,6 +50,10 @@ class _BatchNorm(Module):
     def forward(self, x: Any) -> Tensor:
         return self.forward_act(x, None)
 
+    def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """The shape of forward(x) for an x of this one."""
+        return shape
+
     def forward_act(
         self, x: Any, act: tuple[str, float, float] | None, residual: Any = None
     ) -> Tensor:

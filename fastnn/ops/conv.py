@@ -127,8 +127,9 @@ def conv2d_act(
     groups: int,
     act: tuple[str, float, float] | None,
     algo: str = "auto",
+    residual: Any = None,
 ) -> Tensor:
-    """`conv2d` with an element-wise function (row name, p0, p1) fused into it; the same bits."""
+    """act(conv2d(...) + residual) in one pass, act being (row name, p0, p1); the same bits."""
     x, weight = as_tensor(x, "conv2d"), as_tensor(weight, "conv2d", "weight")
     geometry = (
         pair(stride, "conv2d", "stride"),
@@ -140,17 +141,26 @@ def conv2d_act(
     op, p0, p1 = (-1, 0.0, 0.0) if act is None else (_core.UNARY[act[0]][0], act[1], act[2])
     a, w = x._array, weight._array
     inputs: tuple[Tensor, ...] = (x, weight)
-    b = None
+    b = skip = None
     if bias is not None:
         bias = as_tensor(bias, "conv2d", "bias")
         b = bias._array
         inputs = (x, weight, bias)
-    y = _core.conv2d_fwd(a, w, b, *geometry, op, p0, p1)
+    if residual is not None:
+        residual = as_tensor(residual, "conv2d", "residual")
+        skip = residual._array
+        inputs = (*inputs, residual)
+    y = _core.conv2d_fwd(a, w, b, *geometry, op, p0, p1, skip)
     need_b = bias is not None and bias.requires_grad
-    needs, count = (x.requires_grad, weight.requires_grad, need_b), len(inputs)
+    needs, count = (x.requires_grad, weight.requires_grad, need_b), 2 + (bias is not None)
 
     def backward(dy: Array, add: Array | None = None) -> tuple[Array | None, ...]:
-        return _core.conv2d_bwd(dy, a, w, y, *geometry, op, p0, p1, *needs, add)[:count]
+        if skip is None:
+            return _core.conv2d_bwd(dy, a, w, y, *geometry, op, p0, p1, *needs, add)[:count]
+        if op >= 0:
+            dy = _core.unary_bwd(op, dy, y, p0, p1)
+        grads = _core.conv2d_bwd(dy, a, w, None, *geometry, -1, p0, p1, *needs, add)
+        return (*grads[:count], dy)
 
     return record("conv2d", y, inputs, backward, op >= 0, needs[0])
 

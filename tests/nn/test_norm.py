@@ -271,7 +271,7 @@ def test_fused_sum_gives_the_same_bits(shortcut, activation, training):
     skip = nn.Sequential(nn.Conv2d(5, k, 1), nn.BatchNorm2d(k)) if shortcut else None
     model = randomize(nn.Residual(body, skip, activation)).train(training)
     x, weights = normal(3, 6, 5, 5), normal(3, 6, 5, k)
-    assert model.last_norm() is body[-1]
+    assert model.last_host() is body[-1]
     fused = None if activation == "prelu" else "batch_norm"
     both_ways(model, x, weights, [body[-1]], fused)
     both_ways(model, x, weights, [body], fused)
@@ -307,13 +307,22 @@ def test_folding_computes_the_same():
     folded = nn.fold_batch_norm(model.eval())
     same_prediction(model, folded, x)
     kinds = [type(m) for m in folded.modules()]
-    assert kinds.count(nn.BatchNorm2d) == 1  # the one that adds the shortcut
+    assert nn.BatchNorm2d not in kinds
     assert kinds.count(nn.BatchNorm1d) == 2  # the batch's statistics; no layer to fold it into
     assert [name for name, _ in folded.named_children()] == ["0", "2", "3", "4", "5", "6", "7", "8"]
     assert folded[0] is not conv
     assert folded[1] is model[2]
     for name, value in model.state_dict().items():
         np.testing.assert_array_equal(value.numpy(), state[name])
+
+
+def test_a_normalization_that_adds_the_shortcut_of_a_linear_layer_stays():
+    body = nn.Sequential(nn.Linear(3, 3), randomize(nn.BatchNorm1d(3)), nn.Linear(3, 3),
+                         randomize(nn.BatchNorm1d(3)))  # fmt: skip
+    model = nn.Residual(body, activation="relu").double()
+    folded = nn.fold_batch_norm(model.eval())
+    same_prediction(model, folded, normal(4, 3, dtype=np.float64))
+    assert [type(m) for m in folded.body] == [nn.Linear, nn.Linear, nn.BatchNorm1d]
 
 
 def test_what_is_not_folded():
