@@ -169,6 +169,9 @@ enum { FNN_FTZ = 1, FNN_STATIC = 2 };
 typedef void (*fnn_task)(void *ctx, ptrdiff_t i);
 void fnn_parallel_for(ptrdiff_t count, double cost, int flags, fnn_task task, void *ctx);
 int fnn_threads(double cost);
+/* Calls body(ctx, 0) with a team of threads at its side, which wait for its fnn_parallel_for without
+ * leaving in between: entering a region costs a tenth of what it does elsewhere. */
+void fnn_with_team(fnn_task body, void *ctx);
 void fnn_set_num_threads(int n);
 int fnn_get_num_threads(void);
 int fnn_has_openmp(void);

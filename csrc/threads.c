@@ -9,6 +9,7 @@
 #endif
 #include "fastnn.h"
 #include <pthread.h>
+#include <stdatomic.h>
 #include <time.h>
 #ifdef _OPENMP
 #include <omp.h>
@@ -20,6 +21,7 @@
 /* Below this much work (ns on one thread) a region costs more than it saves: entering and leaving
  * one takes 1 to 5 us while the workers still spin. bench: threads. */
 #define MIN_COST_PER_THREAD 8000.0
+#define MIN_COST_IN_TEAM 1000.0
 
 static int num_threads = 1;
 #ifdef _OPENMP
@@ -69,13 +71,17 @@ int fnn_get_num_threads(void)
 #endif
 }
 
+typedef struct team team;
+static _Thread_local team *my_team; /* which this thread leads, outside of its regions */
+
 int fnn_threads(double cost)
 {
+    const double least = my_team ? MIN_COST_IN_TEAM : MIN_COST_PER_THREAD;
     int n = fnn_get_num_threads();
-    if (cost < MIN_COST_PER_THREAD * 2)
+    if (cost < least * 2)
         return 1;
-    if (cost < MIN_COST_PER_THREAD * n)
-        n = (int)(cost / MIN_COST_PER_THREAD);
+    if (cost < least * n)
+        n = (int)(cost / least);
     return n;
 }
 
@@ -133,10 +139,9 @@ static double now(void)
     return 1e9 * (double)t.tv_sec + (double)t.tv_nsec;
 }
 
-/* `task` is the time of one task on the fastest thread of the region. */
-static void judge_region(double start, double end, double task, ptrdiff_t count, int threads)
+static void judge(int late, double end)
 {
-    if (end - start < LATE + 3.0 * task * (1.0 + (double)count / threads)) {
+    if (!late) {
         alone_for = 0.9 * alone_for;
         return;
     }
@@ -144,7 +149,118 @@ static void judge_region(double start, double end, double task, ptrdiff_t count,
     alone_for = next < ALONE_MIN ? ALONE_MIN : next > ALONE_MAX ? ALONE_MAX : next;
     alone_until = end + alone_for;
 }
+
+/* --- teams ------------------------------------------------------------------------------------- */
+
+/* The leader opens a region: it fills in the fields, then publishes `next`, the region's number and
+ * its next task. Whoever advances `next` runs that task; a stale number cannot be advanced, and while
+ * no region is open there is none to take. The leader waits for tasks, not for threads: one that is
+ * off its core before it took a task keeps nobody waiting. */
+struct team {
+    _Atomic uint64_t next; /* region << 32 | task */
+    _Atomic(ptrdiff_t) done;
+    _Atomic(fnn_task) task;
+    _Atomic(void *) ctx;
+    _Atomic(ptrdiff_t) count, grain, tasks; /* in `tasks` runs of `grain` neighbours */
+    atomic_int flags, over;
+    int threads, late;
+};
+#define CLOSED 0xffffffffu
+
+static void pause_briefly(void)
+{
+#if defined(__SSE__)
+    _mm_pause();
 #endif
+}
+
+static void work_for(team *t)
+{
+    uint64_t at = atomic_load_explicit(&t->next, memory_order_acquire);
+    const uint64_t region = at >> 32;
+    const int flags = atomic_load_explicit(&t->flags, memory_order_relaxed);
+    const unsigned old = ftz_enter(flags);
+    while (at >> 32 == region &&
+           (ptrdiff_t)(at & CLOSED) < atomic_load_explicit(&t->tasks, memory_order_relaxed)) {
+        if (!atomic_compare_exchange_weak_explicit(&t->next, &at, at + 1, memory_order_acq_rel,
+                                                   memory_order_acquire))
+            continue;
+        fnn_task task = atomic_load_explicit(&t->task, memory_order_relaxed);
+        void *ctx = atomic_load_explicit(&t->ctx, memory_order_relaxed);
+        const ptrdiff_t count = atomic_load_explicit(&t->count, memory_order_relaxed);
+        const ptrdiff_t grain = atomic_load_explicit(&t->grain, memory_order_relaxed);
+        const ptrdiff_t first = (ptrdiff_t)(at & CLOSED) * grain;
+        for (ptrdiff_t i = first; i < first + grain && i < count; i++)
+            task(ctx, i);
+        atomic_fetch_add_explicit(&t->done, 1, memory_order_release);
+        at = atomic_load_explicit(&t->next, memory_order_acquire);
+    }
+    ftz_leave(flags, old);
+}
+
+static void follow(team *t)
+{
+    while (!atomic_load_explicit(&t->over, memory_order_acquire)) {
+        const uint64_t at = atomic_load_explicit(&t->next, memory_order_acquire);
+        if ((at & CLOSED) != CLOSED)
+            work_for(t);
+        pause_briefly();
+    }
+}
+
+static void lead(team *t, ptrdiff_t count, int flags, fnn_task task, void *ctx)
+{
+    const ptrdiff_t grain = flags & FNN_STATIC ? (count + t->threads - 1) / t->threads : 1;
+    const ptrdiff_t tasks = (count + grain - 1) / grain;
+    atomic_store_explicit(&t->done, 0, memory_order_relaxed);
+    atomic_store_explicit(&t->task, task, memory_order_relaxed);
+    atomic_store_explicit(&t->ctx, ctx, memory_order_relaxed);
+    atomic_store_explicit(&t->count, count, memory_order_relaxed);
+    atomic_store_explicit(&t->grain, grain, memory_order_relaxed);
+    atomic_store_explicit(&t->tasks, tasks, memory_order_relaxed);
+    atomic_store_explicit(&t->flags, flags, memory_order_relaxed);
+    const uint64_t region = ((t->next >> 32) + 1) << 32;
+    atomic_store_explicit(&t->next, region, memory_order_release);
+    my_team = NULL; /* what tasks call computes alone */
+    const double start = now();
+    work_for(t);
+    const double mine = now() - start;
+    for (ptrdiff_t spins = 0; atomic_load_explicit(&t->done, memory_order_acquire) < tasks; spins++) {
+        pause_briefly();
+        if (spins % 1024 == 1023 && now() - start > LATE + 3.0 * mine)
+            t->late = 1;
+    }
+    atomic_store_explicit(&t->next, region | CLOSED, memory_order_release);
+    my_team = t->late ? NULL : t;
+}
+#endif
+
+void fnn_with_team(fnn_task body, void *ctx)
+{
+#ifdef _OPENMP
+    const int threads = fnn_get_num_threads();
+    if (threads > 1 && now() >= alone_until && !omp_in_parallel()) {
+        team t = {.next = CLOSED, .threads = threads};
+        double end = 0.0;
+#pragma omp parallel num_threads(threads)
+        {
+            if (omp_get_thread_num() == 0) {
+                my_team = &t;
+                body(ctx, 0);
+                my_team = NULL;
+                end = now();
+                atomic_store_explicit(&t.over, 1, memory_order_release);
+            }
+            else
+                follow(&t);
+        }
+        const double after = now();
+        judge(t.late || after - end > LATE, after);
+        return;
+    }
+#endif
+    body(ctx, 0);
+}
 
 void fnn_parallel_for(ptrdiff_t count, double cost, int flags, fnn_task task, void *ctx)
 {
@@ -152,6 +268,10 @@ void fnn_parallel_for(ptrdiff_t count, double cost, int flags, fnn_task task, vo
     if (threads > count)
         threads = (int)count;
 #ifdef _OPENMP
+    if (threads > 1 && my_team) {
+        lead(my_team, count, flags, task, ctx);
+        return;
+    }
     double start = threads > 1 ? now() : 0.0;
     if (threads > 1 && start >= alone_until && !omp_in_parallel()) {
         double fastest = 1e300;
@@ -180,7 +300,9 @@ void fnn_parallel_for(ptrdiff_t count, double cost, int flags, fnn_task task, vo
                 fastest = (now() - begin) / (double)done;
             ftz_leave(flags, old);
         }
-        judge_region(start, now(), fastest, count, threads);
+        /* Late, seen from the time of one task on the fastest thread. */
+        const double end = now();
+        judge(end - start >= LATE + 3.0 * fastest * (1.0 + (double)count / threads), end);
         return;
     }
 #endif

@@ -30,12 +30,13 @@ class Profile:
 class Plan:
     output: Array | None
     def finish(
-        self, inputs: tuple[Array, ...], tensors: list[Any], output: Array | None, loss: Array
+        self, inputs: tuple[Array, ...], tensors: list[Any], output: Array | None,
+        loss: Array | None,
     ) -> str | None: ...
     def holds(self) -> bool: ...
     def replay(
         self, inputs: tuple[Array, ...], reserve: Callable[[int], tuple[int, int]]
-    ) -> float: ...
+    ) -> float | None: ...
 
 class Anomaly:
     def __init__(self, found: Callable[[str, bool, str, Array, list[Array]], None]) -> None: ...
@@ -137,6 +138,7 @@ def conv2d_fwd(
     act: int = -1,
     p0: float = 0.0,
     p1: float = 0.0,
+    residual: Array | None = None,
 ) -> Array: ...
 def conv2d_bwd(
     dy: Array,

@@ -9,8 +9,9 @@ import pytest
 BRIDGE = Path(__file__).parents[1] / "fastnn" / "_bridge"
 THUNK = re.compile(r"cdef int \w+_call\(call \*c\) noexcept nogil:")
 KERNEL = re.compile(r"fnn_kernels_for\(|\bfnn_(?:unary_fwd|unary_bwd|binary|gather_strided)\(")
-# These compute nothing that a step consists of: a measurement, a copy of foreign memory, a choice.
-APART = {"run_peak", "from_buffer", "conv_algo", "conv2d_algo"}
+# These compute nothing that a step consists of: a measurement, a copy of foreign memory, a choice,
+# weights prepared for replays.
+APART = {"run_peak", "from_buffer", "conv_algo", "conv2d_algo", "pack_weights"}
 
 
 @pytest.mark.parametrize("path", sorted(BRIDGE.glob("*.pxi")), ids=lambda path: path.name)

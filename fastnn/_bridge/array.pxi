@@ -38,6 +38,7 @@ cdef class Array:
     # When its memory was last written to after its creation, see clock(); backward refuses what
     # changed since forward. Views ask the array that they look into.
     cdef long last_write
+    cdef long views, views_ever  # buffers that others have or had, and may have written to; ditto
     cdef Py_buffer foreign
     cdef bint holds_foreign
 
@@ -58,9 +59,7 @@ cdef class Array:
     @property
     def written(self):
         """The clock() of the last write to the memory, 0 before the first."""
-        if type(self.base) is Array:
-            return (<Array>self.base).last_write
-        return self.last_write
+        return owner_of(self).last_write
 
     @property
     def nbytes(self):
@@ -70,6 +69,9 @@ cdef class Array:
         if (flags & PyBUF_WRITABLE) and self.readonly:
             raise BufferError("this array is read-only")
         spoil("reads or writes values outside of the kernels")
+        cdef Array owner = owner_of(self)
+        owner.views += 1
+        owner.views_ever += 1
         cdef Py_ssize_t step = ITEM[self.dt]
         cdef int i
         for i in range(self.ndim - 1, -1, -1):
@@ -88,7 +90,8 @@ cdef class Array:
         view.internal = NULL
 
     def __releasebuffer__(self, Py_buffer *view):
-        pass
+        cdef Array owner = owner_of(self)
+        owner.views -= 1
 
     def copy(self):
         """A copy in fresh memory."""
@@ -141,14 +144,18 @@ cdef class Array:
         mark_written(self)
 
 
+cdef inline Array owner_of(Array a):
+    """The array that a is a view of, or a itself."""
+    return <Array>a.base if type(a.base) is Array else a
+
+
 cdef long writes = 0  # how many writes to existing arrays there were
 
 
 cdef inline void mark_written(Array a):
     global writes
     writes += 1
-    if type(a.base) is Array:
-        a = a.base
+    a = owner_of(a)
     a.last_write = writes
     cdef Plan plan = recording()
     if plan is not None:

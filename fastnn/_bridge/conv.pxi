@@ -112,12 +112,29 @@ cdef inline double conv_flops(fnn_conv *g) noexcept:
 
 
 cdef int conv2d_fwd_call(call *c) noexcept nogil:
-    return fnn_kernels_for(c.dt).conv2d_fwd(c.p[0], c.p[1], c.p[2], c.p[3], &c.g.conv)
+    return fnn_kernels_for(c.dt).conv2d_fwd(c.p[0], c.p[1], c.p[2], c.packed, c.p[3], c.p[4],
+                                             &c.g.conv)
+
+
+cdef Py_ssize_t pack_weights(call *c, void *packed) noexcept nogil:
+    """Writes the weights p[2] of a convolution or a linear layer as its kernel reads them, unless
+    packed is NULL; returns how many numbers that are, 0 for other calls."""
+    cdef fnn_conv g
+    cdef ptrdiff_t size = 0
+    if c.kernel == conv2d_fwd_call:
+        fnn_kernels_for(c.dt).conv2d_pack(packed, &size, c.p[2], &c.g.conv)
+    elif c.kernel == gemm_call and c.n[3] == 2 and c.n[4] == 1:  # x w^T: a 1x1 convolution
+        memset(&g, 0, sizeof(fnn_conv))
+        g.groups = g.r = g.s = g.stride_h = g.stride_w = 1
+        g.k, g.c = c.n[1], c.n[2]
+        fnn_kernels_for(c.dt).conv2d_pack(packed, &size, c.p[2], &g)
+    return size
 
 
 def conv2d_fwd(Array x, Array w, object bias, tuple stride, tuple padding, tuple dilation,
-               Py_ssize_t groups, object algo, int act=-1, double p0=0.0, double p1=0.0):
-    """y (N,OH,OW,K) = act(conv(x, w) + bias)."""
+               Py_ssize_t groups, object algo, int act=-1, double p0=0.0, double p1=0.0,
+               Array residual=None):
+    """y (N,OH,OW,K) = act(conv(x, w) + bias + residual)."""
     cdef call c
     cdef fnn_conv *g = &c.g.conv
     begin(&c, conv2d_fwd_call, "conv2d", x.dt)
@@ -135,7 +152,10 @@ def conv2d_fwd(Array x, Array w, object bias, tuple stride, tuple padding, tuple
     dims[0], dims[1], dims[2], dims[3] = g.n, g.oh, g.ow, g.k
     cdef Array y = new_array(x.dt, 4, dims)
     put2(&c, y, x)
-    put2(&c, w, b)
+    put3(&c, w, b, residual)
+    if residual is not None:
+        check_same_dtype(x, residual, "conv2d", "x", "residual")
+        check_same_shape(residual, y, "conv2d", "residual", "the output")
     c.flops = conv_flops(g)
     if y.size:
         run(&c)

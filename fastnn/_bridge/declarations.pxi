@@ -48,7 +48,9 @@ cdef extern from "fastnn.h" nogil:
         int first
     ctypedef struct fnn_kernels:
         fnn_status (*gemm)(const fnn_gemm *) noexcept nogil
-        fnn_status (*conv2d_fwd)(void *, const void *, const void *, const void *, const fnn_conv *) noexcept nogil
+        fnn_status (*conv2d_fwd)(void *, const void *, const void *, const void *, const void *,
+                                 const void *, const fnn_conv *) noexcept nogil
+        fnn_status (*conv2d_pack)(void *, ptrdiff_t *, const void *, const fnn_conv *) noexcept nogil
         fnn_status (*conv2d_bwd_data)(void *, const void *, const void *, const void *, const fnn_conv *) noexcept nogil
         fnn_status (*conv2d_bwd_weights)(void *, void *, const void *, const void *, const fnn_conv *) noexcept nogil
         fnn_status (*conv2d_bwd)(void *, void *, void *, const void *, const void *, const void *, const void *, const fnn_conv *) noexcept nogil
@@ -121,6 +123,7 @@ cdef extern from "fastnn.h" nogil:
     void fnn_gather_strided(void *, const void *, size_t, int, const Py_ssize_t *, const Py_ssize_t *)
     void fnn_set_num_threads(int)
     int fnn_get_num_threads()
+    void fnn_with_team(void (*)(void *, ptrdiff_t) noexcept nogil, void *) noexcept nogil
     int fnn_has_openmp()
     void fnn_threads_init()
     void *fnn_alloc(size_t)

@@ -22,6 +22,7 @@ cdef struct call:
     int arrays
     void *p[10]  # the memory of the arrays, outputs first; NULL for an absent one
     void *owner[10]  # the Arrays, borrowed
+    void *packed  # the weights p[2] as the kernel reads them, or NULL
     Py_ssize_t n[8]
     double d[4]
     uint64_t seed, offset
@@ -42,6 +43,7 @@ cdef inline void begin(call *c, thunk kernel, str name, int dt, bint backward=Fa
     c.backward = backward
     c.dt = dt
     c.arrays = 0
+    c.packed = NULL
     c.draws = -1
     c.flops = 0.0
     c.nbytes = 0

@@ -13,11 +13,16 @@ cdef int gemm_call(call *c) noexcept nogil:
     g.ldc = g.n
     g.accumulate = 0
     g.act = c.g.act
+    cdef char *b = <char *>c.p[2]
+    if c.packed != NULL:  # b transposed
+        b = <char *>c.packed
+        g.trans_b = 0
+        g.ldb = g.n
     cdef int status = FNN_OK
     for i in range(c.n[4]):
         g.c = <char *>c.p[0] + i * g.m * g.n * item
         g.a = <char *>c.p[1] + i * g.m * g.k * item
-        g.b = <char *>c.p[2] + i * c.n[5] * item
+        g.b = b + i * c.n[5] * item
         if status == FNN_OK:
             status = fnn_kernels_for(c.dt).gemm(&g)
     return status

@@ -183,6 +183,27 @@ cdef struct patch:
     Py_ssize_t call, array, input, offset
 
 
+cdef struct packing:
+    Py_ssize_t call
+    void *weights  # the Array, borrowed
+    long last_write, views_ever  # of it, when it was packed
+
+
+cdef struct sequence:
+    call *calls
+    Py_ssize_t count, at
+    int status
+
+
+cdef void run_sequence(void *p, ptrdiff_t i) noexcept nogil:
+    """Runs the calls up to the first that fails."""
+    cdef sequence *s = <sequence *>p
+    while s.status == FNN_OK and s.at < s.count:
+        s.status = s.calls[s.at].kernel(&s.calls[s.at])
+        if s.status == FNN_OK:
+            s.at += 1
+
+
 @cython.no_gc_clear
 cdef class Plan:
     """The calls of one step with its buffers, to be run again with other inputs.
@@ -194,10 +215,13 @@ cdef class Plan:
     cdef Py_ssize_t count, room
     cdef fnn_arena *arena
     cdef list kept  # arrays beside those of the arena; names
-    cdef list layers, draws, written, grads, guards
+    cdef list layers, draws, written, grads, guards, weights
     cdef dict unused  # arrays of the arena that no call had yet: who made them
     cdef patch *patches
     cdef Py_ssize_t patch_count
+    cdef packing *packings
+    cdef Py_ssize_t packing_count
+    cdef int target  # whose kernels read what is packed
     cdef Array loss
     cdef readonly Array output
     cdef str reason  # why it cannot be replayed, or None
@@ -207,11 +231,12 @@ cdef class Plan:
         if self.arena == NULL:
             raise MemoryError("fastnn: out of memory")
         self.kept, self.layers, self.draws, self.written = [], [], [], []
-        self.unused = {}
+        self.unused, self.weights = {}, []
 
     def __dealloc__(self):
         free(self.calls)
         free(self.patches)
+        free(self.packings)
         fnn_arena_drop(self.arena)
 
     cdef void *allocate(self, size_t nbytes):
@@ -234,11 +259,11 @@ cdef class Plan:
             if c.p[i] == NULL:
                 continue
             self.unused.pop(<size_t>c.p[i], None)
-            a = <Array>c.owner[i]
-            if type(a.base) is Array:
-                a = a.base
+            a = owner_of(<Array>c.owner[i])
             if a.base is not None or not fnn_arena_has(self.arena, a.data):
                 self.kept.append(a)
+                if i == 2 and a.base is None and pack_weights(c, NULL):
+                    self.weights.append((self.count, a))
         if c.arrays == 0:
             self.spoil("cannot be replayed")
         if c.draws >= 0:
@@ -252,7 +277,8 @@ cdef class Plan:
     def finish(self, tuple inputs, list tensors, Array output, Array loss):
         """Ends the recording; returns why it cannot be replayed, or None.
 
-        tensors are those whose replacement makes it invalid.
+        tensors are those whose replacement makes it invalid. Without a loss, it is inference:
+        weights are packed ahead, and gradients left alone.
         """
         cdef Py_ssize_t i, j, k, offset
         cdef Array a
@@ -282,21 +308,58 @@ cdef class Plan:
         ]
         self.output, self.loss = output, loss
         self.guards = [(t, (<TensorBase>t)._array, (<TensorBase>t).requires_grad) for t in tensors]
-        self.grads = [(t, t.grad) for t in tensors if t.grad is not None]
+        self.grads = []
+        self.target = fnn_target_current()
+        if loss is None:
+            self.pack_ahead(inputs)
+        else:
+            self.grads = [(t, t.grad) for t in tensors if t.grad is not None]
+
+    cdef int pack_ahead(self, tuple inputs) except -1:
+        """Room for the weights of calls as their kernels read them; replays fill it."""
+        cdef Py_ssize_t i, offset
+        cdef Array a, packed
+        self.packings = <packing *>malloc(max(len(self.weights), 1) * sizeof(packing))
+        if self.packings == NULL:
+            raise MemoryError("fastnn: out of memory")
+        for i, a in self.weights:
+            if input_of(inputs, a.data, &offset) >= 0 or a in self.written:
+                continue
+            packed = empty((pack_weights(&self.calls[i], NULL),), DTYPE_NAMES[self.calls[i].dt])
+            self.kept.append(packed)
+            self.packings[self.packing_count].call = i
+            self.packings[self.packing_count].weights = <void *>a
+            self.packings[self.packing_count].views_ever = -1  # not yet
+            self.packing_count += 1
+            self.calls[i].packed = packed.data
+
+    cdef int pack(self) except -1:
+        """Packs the weights anew that were written to, or that others may write to unseen."""
+        cdef Py_ssize_t i
+        cdef packing *p
+        cdef Array a
+        for i in range(self.packing_count):
+            p = &self.packings[i]
+            a = <Array>p.weights
+            if a.views or p.views_ever != a.views_ever or p.last_write != a.last_write:
+                p.views_ever, p.last_write = -1 if a.views else a.views_ever, a.last_write
+                pack_weights(&self.calls[p.call], self.calls[p.call].packed)
 
     def holds(self):
         """Whether the tensors are what they were: the same memory, requires_grad, no hooks."""
         cdef TensorBase t
+        if self.target != fnn_target_current():
+            return False
         for t, array, requires_grad in self.guards:
             if t._array is not array or t.requires_grad != requires_grad or t._hooks:
                 return False
         return True
 
     def replay(self, tuple inputs, reserve):
-        """Runs all calls with other inputs of the same shapes; returns the loss."""
+        """Runs all calls with other inputs of the same shapes; returns the loss, if any."""
         cdef Py_ssize_t i
-        cdef int status = FNN_OK
         cdef patch *p
+        cdef sequence s
         cdef TensorBase t
         cdef Watch w = watch()
         for i in range(self.patch_count):
@@ -304,21 +367,23 @@ cdef class Plan:
             self.calls[p.call].p[p.array] = (<Array>inputs[p.input]).data + p.offset
         for i, count in self.draws:
             self.calls[i].seed, self.calls[i].offset = reserve(count)
+        self.pack()
         if w is not None and w.profile is not None:
             self.replay_profiled(w.profile)
         else:
+            s.calls, s.count, s.at, s.status = self.calls, self.count, 0, FNN_OK
             with nogil:
-                for i in range(self.count):
-                    status = self.calls[i].kernel(&self.calls[i])
-                    if status != FNN_OK:
-                        break
-            if status != FNN_OK:
-                raise_status(&self.calls[i], status)
+                if self.loss is None:
+                    fnn_with_team(run_sequence, &s)
+                else:
+                    run_sequence(&s, 0)
+            if s.status != FNN_OK:
+                raise_status(&self.calls[s.at], s.status)
         for a in self.written:
             mark_written(a)
         for t, grad in self.grads:
             t.grad = grad
-        return self.loss.item()
+        return None if self.loss is None else self.loss.item()
 
     cdef int replay_profiled(self, Profile profile) except -1:
         cdef Py_ssize_t i

@@ -35,7 +35,7 @@ Data = dict[str, Array]
 
 
 def open_library(threads: int, compiled: bool = False) -> Library:
-    """Set the number of threads. ``compiled`` steps are recorded once and replayed."""
+    """Set the number of threads. ``compiled`` steps and inference are recorded and replayed."""
     fnn.set_num_threads(threads)
     return FastNN(threads, compiled)
 
@@ -223,6 +223,9 @@ class FastNN(Library):
         model = self._model(a, d)[0].eval()
         model = _find(nn, "fold_batch_norm")(model)  # as ONNX Runtime does when it loads a model
         x = fnn.tensor(d["x"])
+        if self.compiled:
+            predict = _find(fnn, "compile")(model, fullgraph=True)
+            return _plain(lambda: predict(x), "logits")
         return _plain(lambda: _without_tape(model, x), "logits")
 
 

@@ -82,7 +82,7 @@ class Contender:
 
 
 OURS = Contender("fastnn", ".lib_fastnn")
-REPLAYED = Contender("fastnn compiled", ".lib_fastnn", {"compiled": True}, kinds=("step",))
+REPLAYED = Contender("fastnn compiled", ".lib_fastnn", {"compiled": True}, kinds=("step", "infer"))
 NUMPY = Contender("NumPy", ".lib_numpy", by_hand=("step",))
 TORCH = Contender("PyTorch", ".lib_torch")
 YARDSTICK = Contender(COPY, ".lib_copy", kinds=("activation",), yardstick=True)
