@@ -32,8 +32,9 @@ padding:0 .6rem;white-space:nowrap}
 .label{color:var(--dim);font-size:.8rem;display:block}
 figcaption{font-size:.875rem;color:var(--dim);padding:.5rem .25rem .25rem}
 details{margin:.75rem 0;max-width:46rem}summary{cursor:pointer;color:var(--dim)}
-details p{font-size:.925rem}td{overflow-wrap:anywhere}
-nav{columns:24rem;column-gap:2.5rem}nav section{break-inside:avoid;padding-bottom:1.25rem}
+details p{font-size:.925rem}
+details td{white-space:normal;min-width:6rem}
+nav{margin-top:1.25rem;columns:24rem;column-gap:2.5rem}nav section{break-inside:avoid;padding-bottom:1.25rem}
 .toc{list-style:none;padding:0;margin:0}
 .toc li{display:flex;justify-content:space-between;gap:1rem;align-items:baseline;
 padding:.3rem 0;border-bottom:1px solid var(--line)}
@@ -138,11 +139,19 @@ def _add(page: _LabPage, entry: Entry, directory: Path) -> None:
         page.table(["measured", ""], [[k, _show(v)] for k, v in _flat(entry["measured"])])
     settings = ", ".join(f"{k} {v}" for k, v in entry["settings"].items())
     seconds = f", {entry['seconds']:g} s" if "seconds" in entry else ""
-    name = escape(entry["name"])
     page.raw(
-        f"<p>{escape(settings)}{seconds}. Again: <code>fastnn lab run {name}</code></p>"
+        f"<p>{escape(settings)}{seconds}. Again: <code>{escape(_command(entry))}</code></p>"
         "</details></article>"
     )
+
+
+def _command(entry: Entry) -> str:
+    settings = entry["settings"]
+    words = ["fastnn lab run", entry["name"]]
+    words += ["--quick"] if settings["size"] == "quick" else []
+    words += ["--data cifar10 --root DIR"] if settings["data"] == "cifar10" else []
+    words += [f"--seed {settings['seed']}"] if settings["seed"] else []
+    return " ".join(words)
 
 
 def _flat(measured: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:

@@ -317,6 +317,10 @@ def test_the_page_is_whole_and_self_contained(fakes, tmp_path, capsys):
     assert not tags.outside and not [link for link in tags.links if not link.startswith("#")]
     assert "<script" not in text and "prefers-color-scheme:dark" in text and "viewport" in text
     assert "2 confirmed" in text and "1 failed" in text
+    assert "fastnn lab run good</code>" in text
+    lab.run(["good"], out=tmp_path, size="quick", seed=3, progress=False)
+    text = (tmp_path / "index.html").read_text()
+    assert "fastnn lab run good --quick --seed 3</code>" in text
 
 
 def test_a_page_with_pictures_that_are_gone(fakes, tmp_path):
