@@ -68,6 +68,7 @@ def test_commands_exist(guide, tmp_path, monkeypatch):
 def test_links_lead_somewhere(guide):
     text = (ROOT / guide).read_text(encoding="utf-8")
     links = re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", text)
+    links += re.findall(r'src="([^"]+)"', text)
     here = [link for link in links if "://" not in link]
     missing = [link for link in here if not ((ROOT / guide).parent / link).exists()]
     assert not missing

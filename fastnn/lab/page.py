@@ -34,7 +34,8 @@ figcaption{font-size:.875rem;color:var(--dim);padding:.5rem .25rem .25rem}
 details{margin:.75rem 0;max-width:46rem}summary{cursor:pointer;color:var(--dim)}
 details p{font-size:.925rem}
 details td{white-space:normal;min-width:6rem}
-nav{margin-top:1.25rem;columns:24rem;column-gap:2.5rem}nav section{break-inside:avoid;padding-bottom:1.25rem}
+nav{margin-top:1.25rem;columns:24rem;column-gap:2.5rem}
+nav section{break-inside:avoid;padding-bottom:1.25rem}
 .toc{list-style:none;padding:0;margin:0}
 .toc li{display:flex;justify-content:space-between;gap:1rem;align-items:baseline;
 padding:.3rem 0;border-bottom:1px solid var(--line)}
