@@ -62,8 +62,9 @@ def run(
 ) -> list[Entry]:
     """Runs experiments, and writes `results.json`, `figures/*.svg` and `index.html` into `out`.
 
-    Results of other experiments that are already in `out` stay. An experiment that fails is
-    recorded with its error, and the next one runs; a result that it had before stays, too.
+    Results of other experiments in `out` stay, also those that another run adds meanwhile. An
+    experiment that fails is recorded with its error, and the next one runs; a result that it had
+    before stays, too.
 
     Parameters
     ----------
@@ -97,23 +98,22 @@ def run(
     lab.raw(1, 1)  # data that are not there are missed now, not in each experiment
     directory = Path(out)
     (directory / "figures").mkdir(parents=True, exist_ok=True)
-    entries = {entry["name"]: entry for entry in read_results(directory)}
+    read_results(directory)
     for folder in (directory, directory / "figures"):  # not only after the first experiment
         with tempfile.TemporaryFile(dir=folder):
             pass
-    if resume:
-        chosen = [e for e in chosen if not _done(entries.get(e.name), lab)]
     ready = []
     with _Bar(len(chosen), progress) as bar:
         for experiment in chosen:
             bar.stage(experiment.name)
             lab.progress = partial(bar.stage, experiment.name)
-            entry = _run_one(experiment, lab, directory, entries.get(experiment.name))
-            entries[experiment.name] = entry
-            _write(directory, entries)
-            ready.append(entry)
-            if report is not None:
-                report(entry)
+            before = _entries(directory).get(experiment.name)
+            if not (resume and _done(before, lab)):
+                entry = _run_one(experiment, lab, directory, before)
+                _write(directory, entry)
+                ready.append(entry)
+                if report is not None:
+                    report(entry)
             bar.advance()
     return ready
 
@@ -133,6 +133,10 @@ def read_results(directory: Path) -> list[Entry]:
             f"lab: {path} is not a list of results; move it away, or use another --out"
         ) from error
     return entries
+
+
+def _entries(directory: Path) -> dict[str, Entry]:
+    return {entry["name"]: entry for entry in read_results(directory)}
 
 
 def _run_one(experiment: Experiment, lab: Lab, directory: Path, before: Entry | None) -> Entry:
@@ -201,8 +205,9 @@ def plain(value: Any) -> Any:
     return value
 
 
-def _write(directory: Path, entries: dict[str, Entry]) -> None:
-    """Results first: the page can be made again."""
+def _write(directory: Path, entry: Entry) -> None:
+    """Adds a result to those there, which may be another run's. The page can be made again."""
+    entries = _entries(directory) | {entry["name"]: entry}
     order = list(all_experiments())
     ranked = sorted(
         entries.values(),

@@ -146,6 +146,16 @@ lab.run(out=sys.argv[1], progress=False)
     assert fault == "kill" or not list(out.rglob("*.tmp"))
 
 
+def test_two_runs_share_a_directory(fakes, tmp_path):
+    def meanwhile(setting):
+        lab.run(["good"], out=tmp_path, progress=False)
+        return good(setting)
+
+    fakes["other"] = lab.Experiment("other", section=lab.SECTIONS[0], run=meanwhile, **ABOUT)
+    lab.run(["other"], out=tmp_path, progress=False)
+    assert list(results(tmp_path)) == ["good", "other"]
+
+
 def test_resume_leaves_out_what_is_done_with_the_same_settings(fakes, tmp_path):
     def names(**options):
         return [e["name"] for e in lab.run(out=tmp_path, progress=False, resume=True, **options)]
