@@ -57,7 +57,9 @@ def run(lab: Lab) -> Result:
         finding=f"Up to {most['relu']:.0%} of the ReLU units are left without a gradient, of the "
         f"leaky ones {most['leaky_relu']:.0%}. At their best rates the losses are "
         f"{loss['relu']:.3g} and {loss['leaky_relu']:.3g}.",
-        on="the learning rate: where no ReLU dies there is nothing to gain.",
+        on="the learning rate, which has to kill ReLUs without making either network explode."
+        if fine
+        else "what counts: no unit is stuck, but the loss is higher than ReLU's.",
         figures=[
             Figure(
                 charts.lines(
