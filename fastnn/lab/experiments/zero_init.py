@@ -30,9 +30,9 @@ STARTS = {"zeros": 0.0, "constant 0.01": 0.01, "Gaussian 0.01": None}
     "difference between the weights of two hidden units, relative to the largest weight, and the "
     "training error. Before that, Gaussian inputs go through the network of 10 layers with 500 "
     "tanh or ReLU units, all weights 0 and all 0.01: how much the units of a layer differ.",
-    rule=f"Confirmed if after training from equal weights units differ by less than {SAME:g}, those "
-    "from the Gaussian start by more, and equal weights get at most half as far below the error of "
-    "a guess (90%). Refuted if equal weights come as low as the Gaussian ones.",
+    rule=f"Confirmed if after training from equal weights units differ by less than {SAME:g}, "
+    "those from the Gaussian start by more, and equal weights get at most half as far below the "
+    "error of a guess (90%). Refuted if equal weights come as low as the Gaussian ones.",
 )
 def run(lab: Lab) -> Result:
     data = lab.images(*lab.pick((300, 100), (2000, 500), (5000, 1000)))
