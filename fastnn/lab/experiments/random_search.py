@@ -85,7 +85,7 @@ def run(lab: Lab) -> Result:
             Figure(plot.svg(), "All repetitions; the trials differ in weight decay, too."),
             Figure(
                 charts.lines(
-                    {n: (range(1, repeats + 1), sorted(v)) for n, v in best.items()},
+                    {n: (range(1, repeats + 1), sorted(v)) for n, v in reversed(best.items())},
                     "Lowest loss of each search", "repetition, sorted", "cross-entropy",
                 )
             ),
