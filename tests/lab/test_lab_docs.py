@@ -27,7 +27,8 @@ def test_the_table_has_every_experiment_and_its_claim():
 @pytest.mark.parametrize("guide", FIVE)
 def test_guides_have_pictures_of_the_lab(guide):
     pictures = re.findall(
-        r'<img src="(figures/(\w+)-\d\.svg)" width="49%" align="top" alt="[^"]+">', read(f"{guide}.md")
+        r'<img src="(figures/(\w+)-\d\.svg)" width="49%" align="top" alt="[^"]+">',
+        read(f"{guide}.md"),
     )
     assert pictures
     for file, name in pictures:
