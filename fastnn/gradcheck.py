@@ -148,8 +148,9 @@ def gradcheck(
     Raises
     ------
     GradcheckError
-        If a gradient differs, is not finite or has a wrong shape; if all gradients are zero, so
-        that nothing was checked; or if fn gives different results for the same inputs.
+        If a gradient differs, is not finite or has a wrong shape; if nothing was checked, because
+        all gradients are zero or lost in the outputs' rounding; or if fn gives different results
+        for the same inputs.
     TypeError
         If an input or a parameter is float32.
 
@@ -196,6 +197,7 @@ class _Check:
         if not self.variables:
             raise ValueError("gradcheck: there is no float64 input and no parameter to check")
         self.rng = np.random.default_rng(0)
+        self.steepest = 0.0  # slope that was met
         self.report = Report()
 
     def run(self) -> Report:
@@ -230,6 +232,12 @@ class _Check:
         if not any(np.any(g) for g in analytic):
             raise GradcheckError(
                 "gradcheck: all gradients are zero, and so are all slopes: nothing was checked"
+            )
+        if self.noise > 0.1 * self.steepest:
+            raise GradcheckError(
+                f"gradcheck: rounding of the outputs hides slopes of less than {self.noise:.2g}, "
+                f"and the largest is {self.steepest:.2g}: nothing was checked; scale the outputs, "
+                "leave out what is constant in them, or take a larger eps"
             )
 
     def outputs(self) -> list[Tensor]:
@@ -320,6 +328,7 @@ class _Check:
         bad = [(a, n) for a, n in found if not self.excess(a, n) <= 1]
         wrong = wrong or (bad[0] if bad else None)
         size = max((max(abs(a), abs(n)) for a, n in found), default=0.0)
+        self.steepest = max(self.steepest, size)
         variable.relative_error = max((abs(a - n) for a, n in found), default=0.0) / (size or 1.0)
         if wrong or self.full:
             self.compare_elements(variable, tensor, gradient)

@@ -112,6 +112,17 @@ def test_missing_input_is_named_in_the_report():
         assert part in str(e.value)
 
 
+def test_slopes_lost_in_rounding_are_not_a_pass():
+    def wrong(x):  # by a factor of 2
+        return (x.detach() * x).sum() + 1e11
+
+    with pytest.raises(GradcheckError, match="rounding of the outputs hides slopes"):
+        gradcheck(wrong, X)
+    with pytest.raises(GradcheckError, match="is wrong"):
+        gradcheck(lambda x: (x.detach() * x).sum(), X)
+    assert gradcheck(lambda x: (x * x).sum() + 1e4, X)
+
+
 def test_everything_zero_is_not_a_pass():
     with pytest.raises(GradcheckError, match="nothing was checked"):
         gradcheck(lambda x: x * 0.0, X)
