@@ -181,15 +181,14 @@ def _along(x: Any, q: Any) -> Any:
 
 def xavier_uniform_(tensor: Tensor, gain: float = 1.0) -> Tensor:
     """Uniform on [-a, a), a = gain sqrt(6 / (fan_in + fan_out)) (Glorot and Bengio, 2010)."""
-    fan_in, fan_out = _fans("xavier_uniform_", tensor)
-    bound = gain * math.sqrt(6.0 / (fan_in + fan_out))
+    bound = gain * math.sqrt(6.0 / _xavier_fan("xavier_uniform_", tensor, gain))
     return uniform_(tensor, -bound, bound)
 
 
 def xavier_normal_(tensor: Tensor, gain: float = 1.0) -> Tensor:
     """Normal, std = gain sqrt(2 / (fan_in + fan_out)) (Glorot and Bengio, 2010)."""
-    fan_in, fan_out = _fans("xavier_normal_", tensor)
-    return normal_(tensor, 0.0, gain * math.sqrt(2.0 / (fan_in + fan_out)))
+    std = gain * math.sqrt(2.0 / _xavier_fan("xavier_normal_", tensor, gain))
+    return normal_(tensor, 0.0, std)
 
 
 def kaiming_uniform_(
@@ -286,8 +285,11 @@ def lsuv_(model: Module, x: Any, std: float = 1.0, tol: float = 0.05, max_iter: 
     """
     from .nn import Conv2d, ConvTranspose2d, Linear, Maxout
 
-    if not (0 < std < math.inf and 0 < tol < math.inf):
-        raise ValueError(f"lsuv_: std and tol must be positive and finite, got {std}, {tol}")
+    if not (0 < std < math.inf and 0 < tol < math.inf and max_iter >= 1):
+        raise ValueError(
+            "lsuv_: std, tol and max_iter must be positive and finite, got "
+            f"{std}, {tol}, {max_iter}"
+        )
     layers: dict[Any, str] = {
         m: name
         for name, m in model.named_modules()
@@ -374,8 +376,16 @@ def _fans(op: str, tensor: Tensor) -> tuple[int, int]:
     return math.prod(shape[1:]), shape[0] * math.prod(shape[1:-1])
 
 
+def _xavier_fan(op: str, tensor: Tensor, gain: float) -> int:
+    if not 0 <= gain < math.inf:
+        raise ValueError(f"{op}: gain must be finite and at least 0, got {gain}")
+    return sum(_fans(op, tensor))
+
+
 def _kaiming_std(op: str, tensor: Tensor, a: float, mode: str, nonlinearity: str) -> float:
     if mode not in ("fan_in", "fan_out"):
         raise ValueError(f"{op}: mode must be 'fan_in' or 'fan_out', got {mode!r}")
+    if not math.isfinite(a):
+        raise ValueError(f"{op}: a must be finite, got {a}")
     fan_in, fan_out = _fans(op, tensor)
     return calculate_gain(nonlinearity, a) / math.sqrt(fan_in if mode == "fan_in" else fan_out)

@@ -202,7 +202,7 @@ def test_lsuv_names_a_layer_whose_outputs_are_constant():
         init.lsuv_(model, fnn.randn(9, 3))
     with pytest.raises(ValueError, match="outputs of first have a standard deviation of nan"):
         init.lsuv_(model, fnn.full((9, 3), np.nan))
-    with pytest.raises(ValueError, match="std and tol must be positive"):
+    with pytest.raises(ValueError, match="std, tol and max_iter must be positive"):
         init.lsuv_(model, fnn.randn(9, 3), tol=0)
     assert model.training
     assert not model.first.has_hooks()
@@ -247,6 +247,10 @@ def test_errors():
         init.xavier_normal_(fnn.zeros(3))
     with pytest.raises(ValueError, match="two or more dimensions"):
         init.kaiming_normal_(fnn.zeros(0, 3))
+    with pytest.raises(ValueError, match=r"xavier_uniform_: gain must be .* at least 0, got -1"):
+        init.xavier_uniform_(fnn.zeros(2, 3), -1.0)
+    with pytest.raises(ValueError, match="kaiming_normal_: a must be finite, got nan"):
+        init.kaiming_normal_(fnn.zeros(2, 3), math.nan)
     with pytest.raises(ValueError, match="fan_in"):
         init.kaiming_uniform_(fnn.zeros(2, 2), mode="fan")
     with pytest.raises(ValueError, match="std"):

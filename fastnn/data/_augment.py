@@ -94,7 +94,7 @@ class Cutout:
     ------
     TypeError, ValueError
         On construction: size is not an int of at least 1, fill not a finite number. On a call: x
-        is not ``(N, H, W, C)``, or fill does not fit uint8.
+        is not ``(N, H, W, C)``, or fill does not fit its whole numbers.
     """
 
     def __init__(self, size: int, fill: float = 0.0) -> None:
@@ -110,8 +110,10 @@ class Cutout:
 
     def __call__(self, x: NDArray[Any], rng: np.random.Generator) -> NDArray[Any]:
         _check_rank("Cutout", x)
-        if x.dtype == np.uint8 and not (0 <= self.fill <= 255 and self.fill.is_integer()):
-            raise ValueError(f"Cutout: fill is {self.fill:g}, images are uint8")
+        if x.dtype.kind in "iu":
+            limits = np.iinfo(x.dtype)
+            if not (limits.min <= self.fill <= limits.max and self.fill.is_integer()):
+                raise ValueError(f"Cutout: fill is {self.fill:g}, images are {x.dtype}")
         n, height, width, _ = x.shape
         out = x.copy()
         if not x.size:
@@ -168,6 +170,7 @@ class Mixup:
     def __call__(
         self, x: NDArray[Any], y: NDArray[Any], rng: np.random.Generator
     ) -> tuple[NDArray[Any], NDArray[Any]]:
+        x, y = np.asarray(x), np.asarray(y)
         if x.dtype not in (np.float32, np.float64):
             raise TypeError(f"Mixup: expected preprocessed, floating-point inputs, got {x.dtype}")
         if y.dtype.kind not in "iu" or y.shape != x.shape[:1]:

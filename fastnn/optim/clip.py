@@ -115,6 +115,11 @@ def max_norm_(parameters: Tensor | Iterable[Tensor], max_norm: float) -> None:
 
 
 def _tensors(name: str, parameters: Any) -> list[Tensor]:
+    if not isinstance(parameters, Tensor | Iterable):
+        raise TypeError(
+            f"{name}: parameters must be Tensors, such as model.parameters(), "
+            f"got {type(parameters).__name__}"
+        )
     tensors = [parameters] if isinstance(parameters, Tensor) else list(parameters)
     for p in tensors:
         if not isinstance(p, Tensor):

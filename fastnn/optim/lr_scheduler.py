@@ -62,8 +62,23 @@ class LRScheduler:
         for group, base in zip(self.optimizer.param_groups, self.base_lrs, strict=True):
             group["lr"] = float(self.lr_at(epoch, base))
 
+    def _check_groups(self) -> None:
+        made, now = len(self.base_lrs), len(self.optimizer.param_groups)
+        if made != now:
+            raise ValueError(
+                f"{type(self).__name__}: was made for {made} parameter groups, the optimizer now "
+                f"has {now}; make it anew"
+            )
+
     def step(self) -> None:
-        """Sets the next rate."""
+        """Sets the next rate.
+
+        Raises
+        ------
+        ValueError
+            If the optimizer has other parameter groups than when the schedule was made.
+        """
+        self._check_groups()
         self._set(self.last_epoch + 1)
         self.last_epoch += 1
 
@@ -473,6 +488,7 @@ class ReduceLROnPlateau(LRScheduler):
         if metrics is None:
             raise TypeError("ReduceLROnPlateau: step needs the figure that is watched")
         current = float(metrics)
+        self._check_groups()
         self.last_epoch += 1
         if self._is_better(current):
             self.best, self.num_bad_epochs = current, 0

@@ -41,8 +41,11 @@ class Optimizer:
 
     def __init__(self, params: Iterable[Any], defaults: dict[str, Any]) -> None:
         name = type(self).__name__
-        if isinstance(params, Tensor):
-            raise TypeError(f"{name}: params must be an iterable of Tensors or dicts, got a Tensor")
+        if isinstance(params, Tensor | Mapping) or not isinstance(params, Iterable):
+            raise TypeError(
+                f"{name}: params must be an iterable of Tensors or dicts, such as "
+                f"model.parameters(), got {type(params).__name__}"
+            )
         self.defaults = defaults
         self._rules: dict[int, tuple[tuple[Any, ...], _core.UpdateRule]] = {}
         self._initial_lrs: dict[int, float] = {}  # of each group, before its first schedule

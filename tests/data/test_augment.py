@@ -154,6 +154,7 @@ def test_trainer_learns_from_mixtures():
         (lambda: Cutout(1.5), TypeError, "size must be int"),
         (lambda: Cutout(1, np.nan), ValueError, "fill must be finite"),
         (lambda: Cutout(1, 0.5)(images(), rng()), ValueError, "fill is 0.5, images are uint8"),
+        (lambda: Cutout(1, 128)(images().astype("i1"), rng()), ValueError, "128, images are int8"),
         (lambda: ColorJitter()(images().astype("f"), rng()), ValueError, "before you normalize"),
         (lambda: ColorJitter()(images().astype(int), rng()), TypeError, "got int64"),
         (lambda: Mixup(0), ValueError, "num_classes must be at least 1"),

@@ -132,3 +132,17 @@ def test_clipping_counts_as_modification():
 def test_errors(call, error, message):
     with pytest.raises(error, match=message):
         call(nn.Parameter(fnn.ones((2, 2))))
+
+
+def test_a_model_is_not_its_parameters():
+    model = nn.Linear(2, 2)
+    for call in (
+        lambda: optim.clip_grad_norm_(model, 1.0),
+        lambda: optim.clip_grad_value_(model, 1.0),
+        lambda: optim.max_norm_(model, 1.0),
+        lambda: optim.SGD(model),
+    ):
+        with pytest.raises(TypeError, match=r"such as model\.parameters\(\), got Linear"):
+            call()
+    with pytest.raises(TypeError, match=r"SGD: params must be an iterable .* got dict"):
+        optim.SGD({"params": model.parameters()})

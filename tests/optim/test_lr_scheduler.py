@@ -98,6 +98,18 @@ def test_groups_keep_their_ratio_and_the_first_schedule_fixes_the_base():
     assert lrs.StepLR(optimizer, 3).base_lrs == [1.0, 0.1]
 
 
+def test_a_group_that_comes_later_is_refused():
+    optimizer = sgd()
+    schedules = [lrs.StepLR(optimizer, 1, 0.5), lrs.ReduceLROnPlateau(optimizer)]
+    optimizer.add_param_group({"params": fnn.ones(1)})
+    for schedule in schedules:
+        with pytest.raises(ValueError, match=r"was made for 1 parameter groups, .* now has 2"):
+            schedule.step(*[1.0] * isinstance(schedule, lrs.ReduceLROnPlateau))
+        assert schedule.last_epoch == 0
+    lrs.StepLR(optimizer, 1, 0.5).step()
+    assert [group["lr"] for group in optimizer.param_groups] == [0.5, 0.5]
+
+
 @pytest.mark.parametrize(
     ("make", "error", "message"),
     [
