@@ -2,7 +2,8 @@
 """The log of a search: a header and then one line of JSON for each trial that has ended.
 
 A line is appended whole, synced, and taken back if it could not be written, so that nothing that
-happens later costs an earlier result. A line that cannot be read is left out, with a warning.
+happens later costs an earlier result. A line that cannot be read is left out, with a warning. A log
+without a single trial is as good as none.
 """
 
 from __future__ import annotations
@@ -15,10 +16,11 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from ._space import Space
+from ._space import Choice, Range, Space
 from ._trial import STATES, Trial
 
 _FORMAT = 1
+_START = b'{"fastnn search"'
 
 
 def header(method: str, settings: dict[str, Any], space: Space, maximize: bool) -> dict[str, Any]:
@@ -38,7 +40,7 @@ class Log:
     Raises
     ------
     FileExistsError
-        If there is a log and `resume` is False.
+        If there is a log with trials and `resume` is False.
     ValueError
         If it is not a log, or of another search than `head` tells.
     OSError
@@ -53,11 +55,13 @@ class Log:
         self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
         try:
             self._lock()
-            if os.fstat(self._file).st_size and not resume:
+            found, _, self.records, size = _read(self.path)
+            if found is not None and not self.records and size == len(_line(found)):
+                found, size = None, 0
+            if found is not None and not resume:
                 raise FileExistsError(
                     f"search: there is a log {self.path}; resume=True goes on with it"
                 )
-            found, self.records, size = _read(self.path)
             if found is not None:
                 _check_same(self.path, found, head)
             os.ftruncate(self._file, size)  # a line that was cut short
@@ -115,8 +119,8 @@ class Log:
             )
 
 
-def read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[int, Trial]]:
-    """(header, trials by number) of a log.
+def read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], Space, dict[int, Trial]]:
+    """(header, space, trials by number) of a log.
 
     Raises
     ------
@@ -125,49 +129,62 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[int, Trial]
     """
     if not Path(path).is_file():
         raise FileNotFoundError(f"search: no log {path}")
-    head, trials, _ = _read(Path(path))
+    head, space, trials, _ = _read(Path(path))
     if head is None:
         raise ValueError(f"search: {path} is empty")
-    return head, trials
+    return head, space, trials
 
 
-def _read(path: Path) -> tuple[dict[str, Any] | None, dict[int, Trial], int]:
-    """(header or None, trials by number, size without a last line that was cut short)."""
+def _read(path: Path) -> tuple[dict[str, Any] | None, Space, dict[int, Trial], int]:
+    """(header or None, space, trials by number, size without a last line that was cut short)."""
     data = path.read_bytes()
     lines = data.splitlines(keepends=True)
     trials: dict[int, Trial] = {}
+    space: Space = {}
     head = None
     for number, line in enumerate(lines, 1):
         last = number == len(lines) and not line.endswith(b"\n")
         try:
             content = json.loads(line)
             if number == 1:
-                if content["fastnn search"] != _FORMAT:
+                if content["fastnn search"] != _FORMAT or not isinstance(content["method"], str):
                     raise ValueError
-                head = content
+                space, head = _space(content["space"]), content
             else:
-                trial = _trial(content)
+                trial = _trial(content, space)
                 trials[trial.number] = trial
-        except (ValueError, KeyError, TypeError, RecursionError):
-            if number == 1 and not last:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            if number == 1 and not (last and line.startswith(_START[: len(line)])):
                 raise ValueError(f"search: {path} is not a log of fastnn.search") from None
             warnings.warn(f"search: line {number} of {path} is damaged, ignored", stacklevel=2)
             if last:
-                return head, trials, len(data) - len(line)
-    return head, trials, len(data)
+                return head, space, trials, len(data) - len(line)
+    return head, space, trials, len(data)
 
 
-def _trial(content: dict[str, Any]) -> Trial:
-    """The trial of a line; ValueError, KeyError or TypeError if it is none."""
+def _space(content: dict[str, Any]) -> Space:
+    """The space of a header."""
+    return {
+        name: Choice(tuple(about["options"])) if "options" in about else Range(**about)
+        for name, about in content.items()
+    }
+
+
+def _trial(content: dict[str, Any], space: Space) -> Trial:
+    """The trial of a line; an error of some kind if it is none."""
     trial = Trial(**content)
-    value = trial.value
     if (
         type(trial.number) is not int
+        or type(trial.round) is not int
         or trial.state not in STATES
-        or not isinstance(trial.config, dict)
-        or (trial.state == "done") != isinstance(value, int | float)
+        or not isinstance(trial.seconds, int | float)
+        or not isinstance(trial.budget, int | float | None)
+        or trial.config.keys() != space.keys()
+        or (trial.state == "done") != isinstance(trial.value, int | float)
     ):
         raise ValueError
+    for name, values in space.items():
+        values.place(trial.config[name])
     trial.reports = [(float(step), loss) for step, loss in trial.reports]
     return trial
 

@@ -16,6 +16,7 @@ from ._trial import Objective, Trial
 
 __all__ = ["METHODS", "coarse_to_fine", "grid", "halving", "optuna", "random", "run"]
 
+_MOST = 1_000_000  # points of a grid
 _MARGIN = 0.05  # of a range's width, which coarse_to_fine leaves on both sides of the good values
 
 
@@ -136,6 +137,9 @@ def grid_configs(
         if set(given) != set(ranges):
             raise ValueError(f"{owner}: points must name {ranges}, got {sorted(given)}")
         counts = {name: check_int(owner, f"points[{name!r}]", given[name], 1) for name in ranges}
+        size = math.prod(counts.values())
+        if size > _MOST:
+            raise ValueError(f"{owner}: {size} combinations, {_MOST} are the most")
         return _product(space, counts)
     trials = check_int(owner, "trials", trials, 1)
     size = _size(space, counts)

@@ -200,10 +200,7 @@ def load(path: str | os.PathLike[str]) -> Results:
     FileNotFoundError, ValueError
         If there is no such file, or it is no log.
     """
-    head, found = read(path)
-    space: Space = {}
-    for name, about in head["space"].items():
-        space[name] = Choice(tuple(about["options"])) if "options" in about else Range(**about)
+    head, space, found = read(path)
     trials = [found[number] for number in sorted(found)]
     return Results(head["method"], space, head["maximize"], trials)
 

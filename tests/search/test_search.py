@@ -272,6 +272,43 @@ def test_rubbish_between_lines_is_left_out(rubbish, tmp_path):
         assert [t.number for t in search.load(log).trials] == [0, 2]
 
 
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"config": {}}, {"config": {"lr": "x", "momentum": 0.5, "size": 9, "activation": "relu"}},
+        {"seconds": "1"}, {"budget": "x"}, {"round": None}, {"value": "0"}, {"reports": 3},
+    ],
+)  # fmt: skip
+def test_a_trial_with_wrong_values_is_left_out(wrong, tmp_path):
+    log = tmp_path / "log.jsonl"
+    quiet("random", bowl, SPACE, trials=3, log=log)
+    lines = log.read_text().splitlines()
+    lines[2] = json.dumps({**json.loads(lines[2]), **wrong})
+    log.write_text("\n".join(lines) + "\n")
+    with pytest.warns(UserWarning, match="line 3"):
+        found = search.load(log)
+    found.save(tmp_path / "page.html")
+    assert [t.number for t in found.trials] == [0, 2]
+
+
+def test_a_log_without_trials_is_as_good_as_none(tmp_path):
+    log = tmp_path / "log.jsonl"
+    with pytest.raises(TypeError, match="at the top of a module"):
+        quiet("random", lambda c, r: 0.0, SPACE, trials=2, workers=2, log=log)
+    assert len(quiet("random", bowl, SPACE, trials=2, log=log, seed=1).trials) == 2
+    head = log.read_bytes().splitlines()[0]
+    other = head.replace(b'"low"', b'"lo"')
+    for damaged in (b"{}\n", b'{"fastnn search": 1}\n', other + b"\n", b"one line"):
+        log.write_bytes(damaged)
+        for call in (lambda: search.load(log), lambda: quiet("random", bowl, SPACE, log=log)):
+            with pytest.raises(ValueError, match="is not a log"):
+                call()
+        assert log.read_bytes() == damaged
+    log.write_bytes(head[:30])
+    with pytest.warns(UserWarning, match="line 1"):
+        assert len(quiet("random", bowl, SPACE, trials=2, log=log).trials) == 2
+
+
 def test_logs_of_other_searches_are_refused(tmp_path):
     log = tmp_path / "log.jsonl"
     quiet("random", bowl, SPACE, trials=2, log=log, about={"epochs": 3})
@@ -390,6 +427,7 @@ def test_a_killed_search_keeps_what_it_had(tmp_path):
         ({"objective": lambda c, r: 1, "workers": 2}, TypeError, "function at the top of a module"),
         ({"space": {}}, ValueError, "the search space is empty"),
         ({"abandon": 3}, TypeError, "abandon must be callable, got int"),
+        ({"method": "grid", "trials": None, "points": 10**5}, ValueError, "1000000 are the most"),
         ({"method": "grid", "trials": 2}, ValueError, "choices alone make 3 combinations"),
         ({"method": "grid", "points": 2}, ValueError, "either trials or points"),
         ({"method": "halving", "factor": 1}, ValueError, "factor must be at least 2"),
