@@ -437,9 +437,32 @@ def test_agrees_with_scikit_learn():
             pca.inverse_transform(pca(data)),
             theirs.inverse_transform(theirs.transform(data)), rtol=1e-7, atol=1e-7,
         )  # fmt: skip
+    pixels = IMAGES.reshape(-1, 3).astype(float)
+    scaler = type(scaler)().fit(pixels)
+    wanted = scaler.transform(pixels).reshape(IMAGES.shape)
+    channels = pp.Standardize("channel").fit(IMAGES)
+    for name in ("mean_", "var_", "scale_", "n_samples_seen_"):
+        np.testing.assert_allclose(getattr(channels, name), getattr(scaler, name), rtol=1e-12)
+    np.testing.assert_allclose(channels(IMAGES), wanted, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(Normalize.fit(IMAGES)(IMAGES), wanted, rtol=1e-5, atol=2e-6)
+    centred = (scaler.set_params(with_std=False).fit_transform(pixels) / 255).reshape(IMAGES.shape)
+    np.testing.assert_allclose(pp.ChannelMean(255).fit(IMAGES)(IMAGES), centred, atol=1e-7)
+    flat = IMAGES.reshape(20, -1).astype(float)
+    centred = scaler.fit_transform(flat).reshape(IMAGES.shape)
+    np.testing.assert_allclose(pp.MeanImage().fit(IMAGES)(IMAGES), centred, rtol=1e-6, atol=1e-5)
+    parts, peer = pp.Standardize(), type(scaler)()
+    for part in np.array_split(ROWS, 7):
+        parts.partial_fit(part)
+        peer.partial_fit(part)
+        for name in ("mean_", "var_", "n_samples_seen_"):
+            np.testing.assert_allclose(getattr(parts, name), getattr(peer, name), rtol=1e-10)
     theirs = decomposition.PCA(whiten=True, svd_solver="full").fit_transform(ROWS)
     white = pp.Whiten(eps=0.0).fit_transform(ROWS)
     np.testing.assert_allclose(np.abs(white), np.abs(theirs), rtol=1e-7, atol=1e-9)
+    pca = decomposition.PCA(svd_solver="full").fit(ROWS)
+    scaled = pca.transform(ROWS) / np.sqrt(pca.explained_variance_ + 0.1)
+    zca = pp.Whiten("zca", eps=0.1).fit_transform(ROWS)
+    np.testing.assert_allclose(zca, scaled @ pca.components_, rtol=1e-7, atol=1e-9)
     for share in (0.5, 0.9, 0.99):
         theirs = decomposition.PCA(share, svd_solver="full").fit(ROWS)
         assert pp.PCA(share).fit(ROWS).n_components_ == theirs.n_components_

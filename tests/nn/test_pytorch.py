@@ -99,9 +99,7 @@ def test_batch_norm_agrees(momentum):
     peer = torch.nn.BatchNorm2d(5, momentum=momentum, dtype=torch.float64)
     weight, bias = rng.standard_normal((2, 5))
     ours.load_state_dict({"weight": weight, "bias": bias}, strict=False)
-    peer.load_state_dict(
-        {"weight": torch.tensor(weight), "bias": torch.tensor(bias)}, strict=False
-    )
+    peer.load_state_dict({"weight": torch.tensor(weight), "bias": torch.tensor(bias)}, strict=False)
     for training in (True, True, False):
         ours.train(training)
         peer.train(training)
@@ -121,6 +119,48 @@ def test_batch_norm_agrees(momentum):
                 a.detach().numpy(), b.detach().numpy(), rtol=1e-10, atol=1e-12
             )
         assert ours.num_batches_tracked.item() == peer.num_batches_tracked.item()
+
+
+WEIGHT = np.array([0.5, 2.0, 0.0, 1.5, 3.0])
+LOSSES = [
+    ("MSELoss", "values", {}), ("L1Loss", "values", {}),
+    ("SmoothL1Loss", "values", {}), ("SmoothL1Loss", "values", {"beta": 0.3}),
+    ("SmoothL1Loss", "values", {"beta": 0.0}),
+    ("BCEWithLogitsLoss", "shares", {}),
+    ("BCEWithLogitsLoss", "shares", {"weight": WEIGHT, "pos_weight": WEIGHT + 1}),
+    ("NLLLoss", "labels", {}), ("NLLLoss", "labels", {"weight": WEIGHT}),
+    ("MultiMarginLoss", "labels", {}), ("MultiMarginLoss", "labels", {"p": 2, "margin": 0.4}),
+    ("MultiMarginLoss", "labels", {"weight": WEIGHT}),
+    ("MultiMarginLoss", "labels", {"p": 2, "margin": 2.0, "weight": WEIGHT}),
+    *[
+        ("CrossEntropyLoss", target, {**smoothing, **weight})
+        for target in ("labels", "shares")
+        for smoothing in ({}, {"label_smoothing": 0.2}, {"label_smoothing": 1.0})
+        for weight in ({}, {"weight": WEIGHT})
+    ],
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+@pytest.mark.parametrize(("name", "kind", "options"), LOSSES)
+def test_losses_agree(name, kind, options, reduction):
+    rng = np.random.default_rng(6)
+    start = 3 * rng.standard_normal((17, 5))
+    target = {
+        "values": rng.standard_normal(start.shape),
+        "shares": rng.dirichlet(np.ones(5), 17),
+        "labels": rng.integers(0, 5, 17),
+    }[kind]
+    ours = getattr(nn, name)(**options, reduction=reduction)
+    theirs = {k: torch.tensor(v) if isinstance(v, np.ndarray) else v for k, v in options.items()}
+    peer = getattr(torch.nn, name)(**theirs, reduction=reduction)
+    x, q = fnn.tensor(start, requires_grad=True), torch.tensor(start, requires_grad=True)
+    loss, peer_loss = ours(x, fnn.tensor(target)), peer(q, torch.tensor(target))
+    np.testing.assert_allclose(loss.detach().numpy(), peer_loss.detach().numpy(), rtol=1e-12)
+    dy = rng.uniform(0.5, 1.5, peer_loss.shape)
+    loss.backward(np.asarray(dy))
+    peer_loss.backward(torch.tensor(dy))
+    np.testing.assert_allclose(x.grad.numpy(), q.grad.numpy(), rtol=1e-11, atol=1e-14)
 
 
 @pytest.mark.parametrize("reduction", ["mean", "sum", "none"])

@@ -32,6 +32,40 @@ def test_least_squares_have_a_known_solution(search):
     np.testing.assert_allclose(model.weight.numpy()[0], expected, rtol=1e-6)
 
 
+@pytest.mark.parametrize("history", [1, 3, 30])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_steps_are_those_of_the_whole_matrix(history, dtype):
+    """H as a matrix, from a multiple of the identity by the last BFGS updates."""
+    rng = np.random.default_rng(2)
+    root = rng.standard_normal((40, 40))
+    hessian, linear = root @ root.T / 10 + np.eye(40), rng.standard_normal(40)
+    x = rng.standard_normal(40)
+    p = nn.Parameter(fnn.tensor(x.astype(dtype)))
+    a, b = fnn.tensor(hessian.astype(dtype)), fnn.tensor(linear.astype(dtype))
+    optimizer = optim.LBFGS(
+        [p], lr=0.7, max_iter=1, history_size=history, tolerance_grad=0, tolerance_change=0
+    )
+    points, slopes = [], []
+    for step in range(25):
+        g = hessian @ x + linear
+        points.append(x)
+        slopes.append(g)
+        pairs = [*zip(np.diff(points, axis=0), np.diff(slopes, axis=0), strict=True)][-history:]
+        h = np.eye(40)
+        if pairs:
+            s, y = pairs[-1]
+            h *= (s @ y) / (y @ y)
+        for s, y in pairs:
+            left = np.eye(40) - np.outer(s, y) / (s @ y)
+            h = left @ h @ left.T + np.outer(s, s) / (s @ y)
+        x = x - 0.7 * min(1.0, 1.0 / np.abs(g).sum() if step == 0 else 1.0) * h @ g
+        optimizer.step(closure_of(optimizer, lambda: 0.5 * (p * (a @ p)).sum() + (b * p).sum()))
+        # In float32 rounding feeds the next directions, so only the first steps are compared.
+        if dtype == "float64" or step < 6:
+            atol = 1e-9 if dtype == "float64" else 2e-5
+            np.testing.assert_allclose(p.numpy(), x, rtol=0, atol=atol, err_msg=f"step {step}")
+
+
 def test_rosenbrock():
     p = nn.Parameter(fnn.tensor([-1.2, 1.0], dtype="float64"))
     optimizer = optim.LBFGS([p], max_iter=100, line_search_fn="strong_wolfe")
