@@ -11,8 +11,8 @@ from ..diagnostics.log import Entry, Log
 
 __all__ = ["write_tensorboard"]
 
-_SCALARS = {"mean_loss": "loss/training", "accuracy": "accuracy/batch", "lr": "learning rate",
-            "gradient_norm": "gradient norm"}  # fmt: skip
+_SCALARS = {"mean_loss": "loss/training", "accuracy": "accuracy/batch", "lr": "learning_rate",
+            "gradient_norm": "gradient_norm"}  # fmt: skip
 _EPOCH = {"accuracy": "accuracy/training", "validation_loss": "loss/validation",
           "validation_accuracy": "accuracy/validation"}  # fmt: skip
 
@@ -65,10 +65,10 @@ def _scalars(record: Entry) -> Iterator[tuple[str, float]]:
         if record.get(key) is not None:
             yield name, record[key]
     for layer, entry in record["layers"].items():
-        found = {"update ratio": entry.get("update_ratio")}
+        found = {"update_ratio": entry.get("update_ratio")}
         for what in ("activation", "gradient"):
             for key in ("mean", "std", "dead", "saturated"):
-                found[f"{what} {key}"] = entry.get(what, {}).get(key)
+                found[f"{what}_{key}"] = entry.get(what, {}).get(key)
         for name, value in found.items():
             if value is not None:
                 yield f"{name}/{layer or 'model'}", value
