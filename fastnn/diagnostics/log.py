@@ -13,7 +13,7 @@ import os
 import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -75,14 +75,8 @@ def read_log(path: str | os.PathLike[str], run: int = -1) -> Log:
         for line in file:
             if not line.strip():
                 continue
-            try:
-                entry = json.loads(line)
-            except ValueError:
-                skipped += 1
-                continue
-            if not isinstance(entry, dict) or not (
-                "fastnn_monitor" in entry or (runs and ("epoch_end" in entry or "step" in entry))
-            ):
+            entry = parse_line(line)
+            if entry is None or not (runs or "fastnn_monitor" in entry):
                 skipped += 1
             elif "fastnn_monitor" in entry:
                 runs.append(Log(entry))
@@ -97,6 +91,33 @@ def read_log(path: str | os.PathLike[str], run: int = -1) -> Log:
     log = runs[run]
     log.skipped, log.runs = skipped, len(runs)
     return log
+
+
+def parse_line(line: bytes) -> Entry | None:
+    """A header, an observation or the end of an epoch; None if the line is none of them."""
+    try:
+        entry = json.loads(line.decode(), parse_constant=_refuse)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(entry, dict):
+        return None
+    if "fastnn_monitor" in entry:
+        layers = entry.get("layers", [])
+        return entry if isinstance(layers, list) and all(map(_is_dict, layers)) else None
+    if not isinstance(entry.get("step"), int):
+        return None
+    layers, advice = entry.get("layers"), entry.get("advice", [])
+    observed = isinstance(layers, dict) and all(map(_is_dict, layers.values()))
+    said = isinstance(advice, list) and all(map(_is_dict, advice))
+    return entry if "epoch_end" in entry or (observed and said) else None
+
+
+def _is_dict(value: Any) -> bool:
+    return isinstance(value, dict)
+
+
+def _refuse(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
 
 
 class LogWriter:

@@ -163,6 +163,7 @@ class Monitor:
         ]
         self._log = None if log is None else LogWriter(log)
         self._server: Server | None = None
+        self._folder: tempfile.TemporaryDirectory[str] | None = None  # of a log for the page only
         self._start = time.perf_counter()
         self._step = 0
         self._losses: list[float] = []
@@ -275,6 +276,9 @@ class Monitor:
         if self._server is not None:
             self._server.close()
             self._server = None
+        if self._folder is not None:
+            self._folder.cleanup()
+            self._folder = self._log = None
 
     def __enter__(self) -> Self:
         return self

@@ -9,7 +9,8 @@ const DASHES = ["", "6 3", "2 3", "8 3 2 3", "10 4", "4 2"];
 const SVG = "http://www.w3.org/2000/svg";
 
 const $ = (id) => document.getElementById(id);
-let run = 0, header = null, records = [], epochs = [], seen = 0, skipped = 0, since = new Map();
+let run = 0, header = null, records = [], epochs = [], seen = 0, skipped = 0;
+let extra = null; // the newest record, while it is not among those that stay
 
 // --- elements ---------------------------------------------------------------------------------
 
@@ -32,8 +33,9 @@ const isNumber = (value) => typeof value === "number" && Number.isFinite(value);
 function short(value) {
   if (!isNumber(value)) return "–";
   const size = Math.abs(value);
-  if (size && (size < 1e-3 || size >= 1e5)) return value.toExponential(1).replace("e+", "e");
-  return String(Number(value.toPrecision(3))).replace("-", "−");
+  const small = size && (size < 1e-3 || size >= 1e5);
+  const text = small ? value.toExponential(1).replace(/\.0e/, "e") : String(Number(value.toPrecision(3)));
+  return text.replace("e+", "e").replaceAll("-", "−");
 }
 
 const percent = (value) => (isNumber(value) ? `${Number((100 * value).toPrecision(3))}%` : "–");
@@ -162,12 +164,19 @@ const label = (name) => {
   return String((found && found.label) || name || "model");
 };
 
+// The step of the first of the records, up to the newest, that all say this.
+function since(item) {
+  const same = (other) => other.rule === item.rule && other.layer === item.layer;
+  let i = records.length - 1;
+  while (i > 0 && (records[i - 1].advice || []).some(same)) i--;
+  return records[i].step;
+}
+
 function drawAdvice() {
   const last = records[records.length - 1], list = $("advice");
   list.replaceChildren();
   for (const item of last.advice || []) {
-    const first = since.get(`${item.rule}\n${item.layer}`);
-    const when = first < last.step ? ` since step ${first}` : "";
+    const first = since(item), when = first < last.step ? ` since step ${first}` : "";
     list.append(element("li", {}, String(item.text), element("span", { class: "dim" }, when)));
   }
   if (!list.children.length) list.append(element("li", { class: "good" }, "No problems found."));
@@ -231,7 +240,7 @@ const observer = new IntersectionObserver((entries) => {
   for (const { target, isIntersecting } of entries) {
     if (isIntersecting) { visible.add(target); drawHistogram(target); } else visible.delete(target);
   }
-});
+}, { rootMargin: "100%" });
 
 function makeHistograms(names) {
   const wanted = JSON.stringify(names), box = $("histograms");
@@ -255,7 +264,7 @@ function makeHistograms(names) {
 
 function drawHistogram(canvas) {
   const columns = thin(records.map((r) => [r.step, ((r.layers[canvas.layer] || {})[canvas.what] || {}).hist])
-    .filter(([, hist]) => hist));
+    .filter(([, h]) => h && Array.isArray(h.counts) && h.to > h.from));
   const scale = window.devicePixelRatio || 1;
   const width = (canvas.width = Math.round(canvas.clientWidth * scale));
   const height = (canvas.height = Math.round(canvas.clientHeight * scale));
@@ -313,9 +322,15 @@ function draw() {
 
 function drawState(state, age) {
   const last = records[records.length - 1], bar = $("progress");
+  const broken = skipped ? [`${skipped} broken line${skipped > 1 ? "s" : ""} skipped`] : [];
   $("state").className = state === "lost" ? "warn" : "";
   if (!last) {
-    $("state").textContent = state === "lost" ? "The server does not answer." : "Waiting for the first observation …";
+    const waiting = {
+      lost: "The server does not answer.",
+      ended: "The training has ended without an observation.",
+      live: header ? "Waiting for the first observation …" : "Waiting for the training to begin …",
+    };
+    $("state").textContent = [waiting[state], ...broken].join(" · ");
     bar.hidden = true;
     return;
   }
@@ -327,8 +342,7 @@ function drawState(state, age) {
   else if (state === "lost") parts.push("the server does not answer: this is what there was");
   else if (age > 10) parts.push(`last line written ${duration(age)} ago`);
   else if (isNumber(done) && done > 0.02) parts.push(`${duration((last.seconds * (1 - done)) / done)} left`);
-  if (skipped) parts.push(`${skipped} broken lines skipped`);
-  $("state").textContent = parts.join(" · ");
+  $("state").textContent = [...parts, ...broken].join(" · ");
   bar.hidden = !isNumber(done);
   if (isNumber(done)) bar.value = state === "ended" ? 1 : done;
 }
@@ -336,26 +350,20 @@ function drawState(state, age) {
 // --- following --------------------------------------------------------------------------------
 
 function take(answer) {
+  if (extra) records.pop();
+  extra = null;
   if (answer.run !== run) {
     run = answer.run;
     header = null;
     records = [];
     epochs = [];
-    since = new Map();
   }
   for (const entry of answer.lines) {
     if ("fastnn_monitor" in entry) header = entry;
     else if ("epoch_end" in entry) epochs.push(entry);
-    else {
-      records.push(entry);
-      const now = new Map();
-      for (const item of entry.advice || []) {
-        const key = `${item.rule}\n${item.layer}`;
-        now.set(key, since.get(key) ?? entry.step);
-      }
-      since = now;
-    }
+    else records.push(entry);
   }
+  if (answer.last && !answer.more) records.push((extra = answer.last));
   seen = answer.next;
   skipped = answer.skipped;
 }
@@ -371,14 +379,17 @@ async function follow() {
     setTimeout(follow, PERIOD);
     return;
   }
-  const news = answer.lines.length || answer.run !== run;
-  take(answer);
   if (!answer.ended) setTimeout(follow, answer.more ? 0 : PERIOD);
-  if (news && !answer.more) draw();
+  const newest = extra && extra.step;
+  const news = answer.lines.length || answer.run !== run || (answer.last || {}).step !== newest;
+  take(answer);
+  if (answer.more) return;
+  if (news) draw();
   drawState(answer.ended ? "ended" : "live", answer.age);
 }
 
 $("log-loss").addEventListener("change", draw);
+window.addEventListener("beforeprint", () => document.querySelectorAll("canvas").forEach(drawHistogram));
 window.addEventListener("resize", () => visible.forEach(drawHistogram));
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => visible.forEach(drawHistogram));
 follow();

@@ -2,8 +2,9 @@
 """A small HTTP server on 127.0.0.1: the page, and what the log has after some line.
 
 GET / gives the page, /page.css and /page.js what belongs to it, and /log?run=R&after=N gives
-{"run", "lines": [...], "next", "more", "skipped", "age", "ended"}: the lines after the first N of
-run R, or all of another run if R has been followed by one. There is nothing else.
+{"run", "lines": [...], "last", "next", "more", "skipped", "age", "ended"}: the lines after the
+first N of run R, or all of another run if R has been followed by one, and the newest observation if
+it is not among them (of many, lines are a selection). There is nothing else.
 """
 
 from __future__ import annotations
@@ -106,9 +107,10 @@ class Server:
                 age = 0.0
             head = (
                 f'{{"run":{log.run},"next":{end},"more":{str(more).lower()},"age":{age:.1f},'
-                f'"skipped":{log.skipped},"ended":{str(ended and not more).lower()},"lines":['
+                f'"skipped":{log.skipped},"ended":{str(ended and not more).lower()},"last":'
             )
-            body = head.encode() + b",".join(log.lines[after:end]) + b"]}"
+            lines = b",".join(log.lines[after:end])
+            body = head.encode() + (log.last or b"null") + b',"lines":[' + lines + b"]}"
         if ended and not more:
             self._told.set()
         return body
