@@ -1,5 +1,6 @@
 """The tape: sharing, accumulation, broadcasting, hooks, modes, errors, memory."""
 
+import gc
 import threading
 
 import numpy as np
@@ -264,6 +265,25 @@ def test_a_dropped_graph_is_freed_without_backward():
     assert _core.memory_stats()["in_use"] > before
     del y
     assert _core.memory_stats()["in_use"] == before
+
+
+def test_a_step_leaves_no_cycles():
+    """Which would keep memory until Python looks for them."""
+    model = fnn.models.resnet20()
+    x, y = fnn.randn(2, 32, 32, 3), np.zeros(2, dtype=np.int64)
+
+    def step():
+        model.zero_grad()
+        F.cross_entropy(model(x), y).backward()
+
+    step()
+    gc.collect()
+    gc.disable()
+    try:
+        step()
+        assert gc.collect() == 0
+    finally:
+        gc.enable()
 
 
 def test_a_deep_graph_does_not_overflow_the_stack():
