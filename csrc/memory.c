@@ -44,7 +44,12 @@ struct fnn_arena {
 
 static block *free_list[CLASSES], *scratch_list[CLASSES];
 static int scratch_count[CLASSES]; /* in use or free */
+/* Tasks that begin together ask for scratch together: waiting a moment is cheaper than to sleep. */
+#ifdef PTHREAD_ADAPTIVE_MUTEX_INITIALIZER_NP
+static pthread_mutex_t lock = PTHREAD_ADAPTIVE_MUTEX_INITIALIZER_NP;
+#else
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+#endif
 static size_t bytes_in_use, bytes_cached, system_allocations;
 
 static void before_fork(void) { pthread_mutex_lock(&lock); }

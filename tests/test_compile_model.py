@@ -1,5 +1,6 @@
 """compile without a loss: the bits of the model as it is, and never a weight of yesterday."""
 
+import gc
 import warnings
 
 import numpy as np
@@ -253,6 +254,23 @@ def test_outputs_are_copies_off_the_tape():
     with fnn.profile() as p:
         predict(x)
     assert {"conv2d", "linear"} <= {row.name for row in p.rows()}
+
+
+def test_memory_is_taken_once_and_returns():
+    model, x = net(), images(2, 9)
+    gc.collect()
+    before = _core.memory_stats()["in_use"]
+    predict = fnn.compile(model)
+    predict(x)
+    recorded = _core.memory_stats()
+    for _ in range(3):
+        predict(x)
+        with fnn.no_grad():
+            model[0].weight *= 2
+    assert _core.memory_stats()["in_use"] == recorded["in_use"] > before
+    del predict
+    gc.collect()
+    assert _core.memory_stats()["in_use"] == before
 
 
 class Two(nn.Module):
