@@ -58,14 +58,7 @@ class Ensemble(Module):
     """
 
     def __init__(self, models: Iterable[Module], average: str = "probabilities") -> None:
-        found = list(models) if isinstance(models, Iterable) else models
-        if not isinstance(found, list) or not found:
-            raise ValueError(f"Ensemble: models must be one or more models, got {models!r}")
-        for i, model in enumerate(found):
-            if not isinstance(model, Module):
-                raise TypeError(
-                    f"Ensemble: models[{i}] must be a Module, got {type(model).__name__}"
-                )
+        found = _models("Ensemble", models)
         if average not in _AVERAGES:
             raise ValueError(f"Ensemble: average must be one of {_AVERAGES}, got {average!r}")
         self.models = ModuleList(found)
@@ -181,13 +174,9 @@ def average_weights(models: Iterable[Module]) -> Module:
     """
     from .optim.swa_utils import AveragedModel
 
-    found = list(models)
-    if not found:
-        raise ValueError("average_weights: models must not be empty")
+    found = _models("average_weights", models)
     average = AveragedModel(found[0], use_buffers=True)
     for model in found:
-        if not isinstance(model, Module):
-            raise TypeError(f"average_weights: models must be Modules, got {type(model).__name__}")
         average.update_parameters(model)
     return average.module
 
@@ -236,12 +225,14 @@ def test_time_augmentation(
         raise ValueError(f"{op}: x must be images (N, H, W, C), got shape {images.shape}")
     if crops not in (1, 5, 9):
         raise ValueError(f"{op}: crops must be 1, 5 or 9, got {crops!r}")
-    if isinstance(padding, bool) or not isinstance(padding, int | np.integer) or padding < 0:
-        raise ValueError(f"{op}: padding must be an int of at least 0, got {padding!r}")
+    padding = _whole(op, "padding", padding, 0)
     height, width = images.shape[1:3]
-    h, w = (height, width) if size is None else size if isinstance(size, tuple) else (size, size)
+    sizes = (height, width) if size is None else size if isinstance(size, tuple) else (size, size)
+    if len(sizes) != 2:
+        raise ValueError(f"{op}: size must be an int or (height, width), got {size}")
+    h, w = (_whole(op, "size", side, 1) for side in sizes)
     rows, columns = height + 2 * padding - h, width + 2 * padding - w
-    if rows < 0 or columns < 0 or min(h, w) < 1:
+    if rows < 0 or columns < 0:
         raise ValueError(
             f"{op}: crops of {(h, w)} do not fit into padded images of "
             f"{(height + 2 * padding, width + 2 * padding)}"
@@ -257,6 +248,28 @@ def test_time_augmentation(
 
 
 test_time_augmentation.__test__ = False  # type: ignore[attr-defined]  # it is no test of pytest's
+
+
+def _models(op: str, models: Any) -> list[Module]:
+    """At least one model; a Sequential is one, and not the list of its layers."""
+    alone = isinstance(models, Module) and not isinstance(models, ModuleList)
+    if alone or not isinstance(models, Iterable):
+        raise TypeError(f"{op}: models must be a list of models, got {type(models).__name__}")
+    found = list(models)
+    if not found:
+        raise ValueError(f"{op}: models must be one or more models, got none")
+    for i, model in enumerate(found):
+        if not isinstance(model, Module):
+            raise TypeError(f"{op}: models[{i}] must be a Module, got {type(model).__name__}")
+    return found
+
+
+def _whole(op: str, name: str, value: Any, least: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, int | np.integer):
+        raise TypeError(f"{op}: {name} must be an int, got {value!r}")
+    if value < least:
+        raise ValueError(f"{op}: {name} must be at least {least}, got {value}")
+    return int(value)
 
 
 def _corners(crops: int, rows: int, columns: int) -> list[tuple[int, int]]:
@@ -275,8 +288,7 @@ def _predict(
     preprocess: Callable[[Array], Array] | None,
 ) -> Array:
     """The mean over views of softmax of the model's outputs, in eval mode, batch by batch."""
-    if batch_size < 1:
-        raise ValueError(f"{op}: batch_size must be at least 1, got {batch_size}")
+    batch_size = _whole(op, "batch_size", batch_size, 1)
     if preprocess is None and views[0].dtype.kind != "f":
         raise TypeError(
             f"{op}: x is {views[0].dtype}; give a preprocess that makes floats of it, such as "

@@ -196,7 +196,11 @@ IMAGES = np.zeros((2, 4, 4, 1), np.float32)
     ("call", "error", "message"),
     [
         (lambda: fnn.Ensemble([]), ValueError, "models must be one or more models"),
-        (lambda: fnn.Ensemble(3), ValueError, "models must be one or more models, got 3"),
+        (lambda: fnn.Ensemble(3), TypeError, "models must be a list of models, got int"),
+        (
+            lambda: fnn.Ensemble(nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))),
+            TypeError, "models must be a list of models, got Sequential",
+        ),
         (lambda: fnn.Ensemble([len]), TypeError, r"models\[0\] must be a Module"),
         (lambda: fnn.Ensemble(members(), "median"), ValueError, "average must be one of"),
         (
@@ -207,12 +211,21 @@ IMAGES = np.zeros((2, 4, 4, 1), np.float32)
         (lambda: fnn.Ensemble.from_checkpoints(["none"]), FileNotFoundError, "no file none"),
         (lambda: fnn.Ensemble(members()).predict(inputs(0)), ValueError, "x has no samples"),
         (lambda: fnn.Ensemble(members()).predict(np.zeros((2, 4), np.uint8)), TypeError, "uint8"),
-        (lambda: average_weights([]), ValueError, "models must not be empty"),
+        (lambda: average_weights([]), ValueError, "models must be one or more models, got none"),
+        (lambda: average_weights(nn.Sequential(nn.ReLU())), TypeError, "list of models"),
         (
             lambda: average_weights([nn.Linear(4, 2), nn.Linear(4, 3)]),
             RuntimeError, "must have shape",
         ),
         (lambda: test_time_augmentation(Pixels(), inputs()), ValueError, r"images \(N, H, W, C\)"),
+        (
+            lambda: test_time_augmentation(Pixels(), IMAGES, size="3"),
+            TypeError, "size must be an int, got '3'",
+        ),
+        (
+            lambda: test_time_augmentation(Pixels(), IMAGES, size=(3, 3, 3)),
+            ValueError, r"size must be an int or \(height, width\)",
+        ),
         (
             lambda: test_time_augmentation(Pixels(), IMAGES, crops=4),
             ValueError, "crops must be 1, 5 or 9, got 4",
