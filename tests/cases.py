@@ -329,11 +329,17 @@ def _loss_cases() -> None:
                 lambda F, x, t, w, o=options: F.nll_loss(x, t, weight=w, **o),
                 with_options(ref.nll_loss, **options), Input((n, c), normal), target, weight,
                 **exact)
-            for margin in ({}, {"p": 1, "margin": 0.3}):
+            for margin in ({}, {"p": 1, "margin": 0.3}, {"p": 2}):
+                # Of squares the gradient is a difference: margin - x[label] + x[j].
+                terms = tight if margin.get("p") == 2 else exact
                 add("multi_margin_loss", f"{n}x{c} {reduction} {margin}",
                     call_f("multi_margin_loss", **margin, **options),
                     with_options(ref.multi_margin_loss, **margin, **options),
-                    Input((n, c), normal), target, **exact)
+                    Input((n, c), normal), target, **terms)
+            add("multi_margin_loss", f"{n}x{c} {reduction} weight",
+                lambda F, x, t, w, o=options: F.multi_margin_loss(x, t, weight=w, **o),
+                with_options(ref.multi_margin_loss, **options), Input((n, c), normal), target,
+                weight, **exact)
         for shape in [(1,), (17,), (3, 5), (2, 3, 4, 5), (70_001,)]:
             options = {"reduction": reduction}
             for name, oracle in [("mse_loss", ref.mse_loss), ("l1_loss", ref.l1_loss)]:

@@ -444,16 +444,17 @@ def soft_cross_entropy(
     return result if weight is None else _with_no_gradient(result, 1)
 
 
-def multi_margin_loss(x, labels, *, p=1, margin=1.0, reduction="mean") -> Oracle:
-    """Σ_{j≠label} max(0, margin - x[label] + x[j])^p / C."""
+def multi_margin_loss(x, labels, weight=None, *, p=1, margin=1.0, reduction="mean") -> Oracle:
+    """w[label] Σ_{j≠label} max(0, margin - x[label] + x[j])^p / C; the mean divides by N."""
     n, c = x.shape
     rows = np.arange(n)
+    w = (np.ones(c) if weight is None else weight)[labels, None]
     violation = np.maximum(margin - x[rows, labels][:, None] + x, 0)
     violation[rows, labels] = 0
-    slope = p * violation ** (p - 1) * (violation > 0) / c
+    slope = w * p * violation ** (p - 1) * (violation > 0) / c
     slope[rows, labels] = -slope.sum(axis=1)
-    result = _reduced((violation**p).sum(axis=1) / c, (slope,), reduction, n)
-    return _with_no_gradient(result, 1)
+    result = _reduced((w * violation**p).sum(axis=1) / c, (slope,), reduction, n)
+    return _with_no_gradient(result, 1 if weight is None else 2)
 
 
 def mse_loss(x, y, *, reduction="mean") -> Oracle:
