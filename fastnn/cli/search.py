@@ -114,19 +114,28 @@ def _values(name: str, text: str) -> search.Range | search.Choice:
         return search.choice(words)
     if name not in _NUMBERS:
         raise ValueError(f"expected one of {', '.join((*_NUMBERS, *_CHOICES))}, got {name!r}")
-    kind = int if name == "batch_size" else float
     parts = text.split(":")
     if len(parts) == 2:
-        low, high = map(kind, parts)
+        low, high = (_number(name, part) for part in parts)
         if name == "batch_size":
             return search.integer(int(low), int(high), log=True)
         if name == "momentum":
             return search.uniform(low, high)
         return search.log_uniform(low, high)
-    options = [kind(part) for part in text.split(",")]
-    if min(options) < 0 or (min(options) == 0 and name in ("lr", "batch_size")):
-        raise ValueError(f"{name} must be positive, got {min(options)}")
-    return search.choice(options)
+    return search.choice([_number(name, part) for part in text.split(",")])
+
+
+def _number(name: str, text: str) -> float:
+    """A value of a hyperparameter; 0 only where that turns something off."""
+    kind = int if name == "batch_size" else float
+    try:
+        value = kind(text)
+    except ValueError:
+        what = "whole numbers" if kind is int else "numbers"
+        raise ValueError(f"expected {what}, LOW:HIGH or A,B,C, got {text!r}") from None
+    if value < 0 or (value == 0 and name in ("lr", "batch_size")):
+        raise ValueError(f"{name} must be positive, got {text}")
+    return value
 
 
 @dataclass(frozen=True)

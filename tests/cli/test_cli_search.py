@@ -98,13 +98,15 @@ def test_errors_before_any_work(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("option", "message"),
     [
-        ("--space lr=0:1", "low must be positive on a logarithmic scale"),
+        ("--space lr=0:1", "lr must be positive, got 0"),
+        ("--space weight_decay=0:1", "low must be positive on a logarithmic scale"),
+        ("--space momentum=-1:1", "momentum must be positive, got -1"),
         ("--space lr=1:0.1", "low must not be above high"),
         ("--space lr=0,1", "lr must be positive"),
-        ("--space lr", "could not convert"),
+        ("--space lr", "expected numbers, LOW:HIGH or A,B,C"),
         ("--space depth=1:2", "expected one of lr, weight_decay"),
         ("--space activation=relu,sine", "activation must be of celu"),
-        ("--space batch_size=8.5,9", "invalid literal"),
+        ("--space batch_size=8.5,9", "expected whole numbers"),
         ("--method magic", "invalid choice: 'magic'"),
         ("--trials 0", "--trials: must be an integer of at least 1"),
         ("--workers 0", "--workers: must be an integer of at least 1"),
