@@ -28,7 +28,7 @@ __all__ = ["Monitor"]
 
 _EARLY = (1, 2, 5, 10, 20)  # what goes wrong mostly does so at once
 _UNITS = 64  # of the first layer, whose gradients' signs are counted
-_KEPT_FIRST, _KEPT = 100, 400  # records in memory; the log has all of them
+_KEPT_FIRST, _KEPT = 50, 200  # records in memory, some 0.2 MB each; the log has all of them
 
 
 class _Layer:
@@ -155,12 +155,7 @@ class Monitor:
         self.records: list[Entry] = []
         self.epochs: list[Entry] = []
         self.header: Entry = {}
-        self._layers = [
-            _Layer(name, module)
-            for name, module in model.named_modules()
-            if isinstance(module, nn.activation.Elementwise)
-            or any(p._array.size for p in module.parameters(recurse=False))
-        ]
+        self._layers: list[_Layer] = []
         self._log = None if log is None else LogWriter(log)
         self._server: Server | None = None
         self._folder: tempfile.TemporaryDirectory[str] | None = None  # of a log for the page only
@@ -168,6 +163,7 @@ class Monitor:
         self._step = 0
         self._losses: list[float] = []
         self._broken = False  # the last loss was not finite
+        self._closed = False
         self._handles: list[tuple[nn.Module, Handle]] = []
         self._clear()
         self._attach()
@@ -195,6 +191,8 @@ class Monitor:
         progress : float, optional
             How much of the training is done, from 0 to 1, for the log.
         """
+        if self._closed:
+            return
         if loss is not None:
             self._losses.append(float(loss))
         broken = bool(self._losses) and not math.isfinite(self._losses[-1])
@@ -271,7 +269,8 @@ class Monitor:
         write_tensorboard(Log(self.header, self.records, self.epochs), directory)
 
     def close(self) -> None:
-        """Stops watching and serving; what was collected stays."""
+        """Stops watching and serving, for good; what was collected stays."""
+        self._closed = True
         self._detach()
         if self._server is not None:
             self._server.close()
@@ -291,12 +290,25 @@ class Monitor:
     def _attach(self) -> None:
         if self._handles:
             return
+        self._find_layers()
         add = self._handles.append
         add((self.model, self.model.register_forward_pre_hook(self._begin)))
         for layer in self._layers:
             hook = partial(self._see_output, layer)
             add((layer.module, layer.module.register_forward_hook(hook)))
         add((self.model, self.model.register_forward_hook(self._end)))
+
+    def _find_layers(self) -> None:
+        """What there is to watch: layers may have been replaced since the last time."""
+        known = {layer.module: layer for layer in self._layers}
+        self._layers = []
+        for name, module in self.model.named_modules():
+            new = _Layer(name, module)
+            old = known.get(module)
+            if old is not None and old.name == name and old.weight is new.weight:
+                new = old
+            if isinstance(module, nn.activation.Elementwise) or new.weight is not None:
+                self._layers.append(new)
 
     def _detach(self) -> None:
         for module, handle in self._handles:
@@ -319,6 +331,8 @@ class Monitor:
 
     def _begin(self, module: nn.Module, args: tuple[Any, ...]) -> None:
         """The forward pass of the model begins."""
+        if self._inside:  # the one before has failed
+            self._clear()
         self._inside = self.model.training and is_grad_enabled()
         if not self._inside:
             return
@@ -327,7 +341,7 @@ class Monitor:
                 if layer.weight is not None:
                     layer.before = layer.weight.numpy().copy()
         given = next((a for a in args if isinstance(a, Tensor | np.ndarray)), None)
-        if given is None or not given.ndim:
+        if given is None or not given.ndim or not given.shape[0]:
             return
         x = as_tensor(given, "Monitor")
         self._samples += x.shape[0]
@@ -377,7 +391,7 @@ class Monitor:
             record["input"] = self._input.entry()
             if self._scales is not None:
                 record["input"]["scales"] = self._scales
-        if self._output is not None and self._output.ndim == 2:
+        if self._output is not None and self._output.ndim == 2 and len(self._output):
             with np.errstate(all="ignore"):  # it may not be finite
                 spread = self._output.std(axis=0, dtype=np.float64)
             record["output"] = {"classes": self._output.shape[1], "spread": float(spread.mean())}
@@ -446,7 +460,7 @@ class Monitor:
         moved = np.subtract(weight.numpy(), layer.before, out=layer.before)
         update = math.sqrt(float(np.vdot(moved, moved)))
         out["weight"] = {"norm": now.norm, "std": now.std, "update_norm": update}
-        if size > 0.0:
+        if size > 0.0 and weight.requires_grad:
             out["update_ratio"] = update / size
         values = weight.numpy()
         if values.ndim > 1 and len(values) > 1:

@@ -223,7 +223,82 @@ def test_many_records_keep_the_first_and_the_last():
         model(x)
         monitor.step()
     steps = [record["step"] for record in monitor.records]
-    assert len(steps) == 400 and steps[:100] == list(range(100)) and steps[-1] == 449
+    assert len(steps) == 200 and steps[:50] == list(range(50)) and steps[-1] == 449
+
+
+def test_a_forward_pass_that_fails_is_forgotten():
+    model = net()
+    monitor = Monitor(model)
+    handle = model[2].register_forward_pre_hook(lambda *args: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        model(fnn.ones(5, 4))
+    handle.remove()
+    train(model, 1, monitor)
+    assert monitor.records[0]["samples"] == 96
+    assert sum(monitor.records[0]["layers"]["act1"]["activation"]["hist"]["counts"]) == 96 * 8
+
+
+def test_closing_is_for_good_also_after_an_error():
+    model = net()
+    with pytest.raises(KeyError), Monitor(model, every=1) as monitor:
+        train(model, 2, monitor)
+        model(fnn.ones(5, 4))
+        raise KeyError
+    assert all(module._hooks is None for module in model.modules())
+    train(model, 2, monitor)
+    assert len(monitor.records) == 2 and not monitor.observing
+    assert all(module._hooks is None for module in model.modules())
+
+
+def test_a_layer_that_was_replaced_is_watched_from_the_next_observation():
+    model = net()
+    with Monitor(model, every=1) as monitor:
+        train(model, 2, monitor)
+        old, model.fc2 = model.fc2, nn.Linear(8, 3)
+        train(model, 2, monitor)
+        assert [list(record["layers"]) for record in monitor.records] == [
+            ["fc1", "act1", "fc2"], ["fc1", "act1", "fc2"], ["fc1", "act1"],
+            ["fc1", "act1", "fc2"],
+        ]  # fmt: skip
+        assert {item.layer for item in monitor.advice()} <= {"", "fc1", "act1", "fc2"}
+    assert old._hooks is None
+
+
+def test_frozen_weights_have_no_update():
+    model = net()
+    for p in model.fc1.parameters():
+        p.requires_grad = False
+    monitor = Monitor(model)
+    train(model, 1, monitor)
+    layers = monitor.records[0]["layers"]
+    assert "update_ratio" not in layers["fc1"] and layers["fc1"]["weight"]["update_norm"] == 0.0
+    assert monitor.records[0]["update_ratio"] == layers["fc2"]["update_ratio"] > 0.0
+
+
+def test_an_empty_batch_says_nothing():
+    model = net()
+    monitor = Monitor(model, every=1)
+    model(fnn.zeros(0, 4)).sum().backward()
+    monitor.step()
+    assert monitor.records[0]["samples"] == 0 and monitor.advice() == []
+
+
+def test_a_compiled_step_runs_as_it_is_while_it_is_observed():
+    x, y = (fnn.from_numpy(a) for a in blobs())
+    model = net()
+    optimizer = optim.SGD(model.parameters(), lr=0.1)
+    step = fnn.compile(model, F.cross_entropy, optimizer)
+    monitor = Monitor(model, optimizer, every=4)
+    with pytest.warns(RuntimeWarning, match="the step runs as it is, because a hook"):
+        losses = [step(x, y)]
+    monitor.step(losses[0])
+    for _ in range(9):
+        losses.append(step(x, y))
+        monitor.step(losses[-1])
+    assert step.recorded
+    assert [record["step"] for record in monitor.records] == [0, 1, 2, 4, 5, 8]
+    assert all("update_ratio" in record for record in monitor.records)
+    assert losses == train(net(), 10)
 
 
 # --- the log --------------------------------------------------------------------------------------
@@ -281,9 +356,10 @@ def test_rubbish_in_the_log_is_skipped(tmp_path):
     logged(path)
     lines = path.read_bytes().splitlines(keepends=True)
     rubbish = [b"\xff\xfe\n", b"[1, 2]\n", b"7\n", b'{"other": 1}\n', b"\n", b"\0" * 100 + b"\n"]
+    rubbish += [b"[" * 100_000 + b"\n", b'{"step": 1}\n', b'{"step": NaN, "layers": {}}\n']
     path.write_bytes(b"".join(rubbish + lines[:2] + rubbish + lines[2:]))
     log = read_log(path)
-    assert len(log.records) == 3 and log.skipped == 10
+    assert len(log.records) == 3 and log.skipped == 16
 
 
 def test_a_full_disk_stops_the_log_and_not_the_training(tmp_path, monkeypatch):
