@@ -32,6 +32,7 @@ ONE_SIGN = 0.8  # how much the gradients of a unit's weights agree in sign, from
 GOOD_RATIO = 1e-3  # of the norm of an update to that of the weights
 SLOW, FAST = 3e-5, 2e-2
 DEEP = 3  # layers that it takes to speak of a trend
+_WAYS = ("activation", "gradient")
 LONG = 50  # steps before a loss is called flat
 
 
@@ -122,7 +123,12 @@ class _Run:
         if not lr or not ratio > GOOD_RATIO:
             return "lower the learning rate"
         to = lr * GOOD_RATIO / min(ratio, 1.0)  # beyond 1, the ratio tells of an explosion
-        return f"lower the learning rate (from {lr:.1g} to about {to:.0e})"
+        return f"lower the learning rate (from {lr:.3g} to about {_rate(to)})"
+
+
+def _rate(value: float) -> str:
+    """A learning rate, with the one digit that is known of it."""
+    return f"{value:.0e}".replace("e-0", "e-").replace("e+0", "e+")
 
 
 Finding = tuple[str, str]  # layer, sentence
@@ -132,22 +138,35 @@ Rule = Callable[[_Run], Iterator[Finding]]
 # --- numbers -------------------------------------------------------------------------------------
 
 
+def _bad(record: Entry) -> bool:
+    layers = record["layers"].values()
+    figures = [record.get("input", {}), *(e.get(w, {}) for e in layers for w in _WAYS)]
+    return ("loss" in record and record["loss"] is None) or any("nonfinite" in f for f in figures)
+
+
 def _not_finite(run: _Run) -> Iterator[Finding]:
-    step = run.end["step"]
-    if run.end.get("input", {}).get("nonfinite"):
-        count = run.end["input"]["nonfinite"]
+    record = run.end
+    if not run.records or not _bad(record):
+        return
+    for earlier in reversed(run.records):
+        if not _bad(earlier):
+            break
+        record = earlier  # where it began
+    step = record["step"]
+    count = record.get("input", {}).get("nonfinite")
+    if count:
         yield (
             "",
             (
-                f"The inputs of step {step} have {count:,} values that are NaN or infinite: look "
-                "for missing values, or for a division by 0 in the preprocessing."
+                f"Inputs are NaN or infinite in step {step} ({count:,} of them): look for missing "
+                "values, or for a division by 0 in the preprocessing."
             ),
         )
         return
-    for what in ("activation", "gradient"):
-        order = run.order if what == "activation" else run.order[::-1]
-        for name in order:
-            count = run.layer(name, run.end).get(what, {}).get("nonfinite", 0)
+    for what in _WAYS:
+        order = [name for name in record["layers"] if name in run.info]
+        for name in order if what == "activation" else order[::-1]:
+            count = run.layer(name, record).get(what, {}).get("nonfinite", 0)
             if count:
                 outcome = "outputs" if what == "activation" else "gradients"
                 yield (
@@ -158,8 +177,7 @@ def _not_finite(run: _Run) -> Iterator[Finding]:
                     ),
                 )
                 return
-    if "loss" in run.end and run.end["loss"] is None:
-        yield "", f"The loss is NaN or infinite in step {step}; {_blame(run)}"
+    yield "", f"The loss is NaN or infinite in step {step}; {_blame(run)}"
 
 
 def _blame(run: _Run) -> str:
@@ -478,7 +496,8 @@ def _lr_too_low(run: _Run) -> Iterator[Finding]:
     start, now = known[0][1], known[-1][1]
     if 0.0 < ratio < SLOW and 0.9 * start < now < 1.1 * start:
         lr = run.last.get("lr")
-        more = f" (from {lr:.1g} to about {lr * min(GOOD_RATIO / ratio, 1e3):.0e})" if lr else ""
+        to = lr * min(GOOD_RATIO / ratio, 1e3) if lr else 0.0
+        more = f" (from {lr:.3g} to about {_rate(to)})" if lr else ""
         yield (
             "",
             (

@@ -169,16 +169,16 @@ DEFECTS = {
         r"1 \(Linear\): 9\d% of the gradients .*inputs are 100% positive"),
     "learning rate of 1e-6": (
         lambda: train(mlp(784, (64, 32)), optimizer=sgd(1e-6)), "lr_too_low",
-        r"raise it \(from 1e-06 to about \de-0[23]\)"),
+        r"raise it \(from 1e-06 to about \de-[23]\)"),
     "learning rate of 0.3 with Adam": (
         lambda: train(mlp(784, (64, 32), activation="elu"),
                       optimizer=lambda p: optim.Adam(p, lr=0.3)),
-        "lr_too_high", r"the loss rose from 2\.3.*lower .* \(from 0.3 to about \de-0"),
+        "lr_too_high", r"the loss rose from 2\.3.*lower .* \(from 0.3 to about \de-"),
     "learning rate of 1e6": (
         lambda: train(mlp(784, (64, 32)), optimizer=sgd(1e6)), "not_finite",
         r"5 \(Linear\): 640 of its outputs are NaN.*lower the learning rate"),
     "NaN among the inputs": (
-        missing_values, "not_finite", r"inputs of step 0 have [\d,]+ values that are NaN"),
+        missing_values, "not_finite", r"Inputs are NaN or infinite in step 0 \([\d,]+ of them\)"),
     "large scores": (large_scores, "initial_loss", r"first loss is .*log\(10\) = 2\.3"),
     "labels shuffled": (
         lambda: train(mlp(784, (64, 32)), y=np.random.default_rng(0).permutation(digits()[2]),
@@ -201,6 +201,28 @@ def test_defect_is_found(defect):
     assert all(item.layer in known for item in found.values())
     # Read again from the log, it is the same: JSON loses nothing that rules need.
     assert advise(Log(monitor.header, monitor.records, monitor.epochs)) == monitor.advice()
+
+
+def test_what_is_not_finite_is_told_of_the_step_in_which_it_began():
+    x = digits()[0][:64].copy()
+    fnn.manual_seed(0)
+    model = mlp(784, (64, 32))
+    with np.errstate(all="ignore"), Monitor(model, every=1) as monitor:
+        for i in range(6):
+            x[0, 0, 0] = np.nan if i in (1, 3, 4, 5) else 0
+            monitor.step(model(fnn.from_numpy(x)).sum())
+            assert ("not_finite" in rules(monitor)) == bool(np.isnan(x).any())
+    assert "NaN or infinite in step 3 (1 of them)" in monitor.report()
+
+
+@pytest.mark.parametrize(("lr", "text"), [(0.24, "from 0.24 to"), (0.015, "from 0.015 to")])
+def test_learning_rates_are_told_as_they_are(lr, text):
+    model = mlp(784, (64, 32))
+    monitor = train(model, optimizer=lambda p: optim.Adam(p, lr=lr), steps=31, every=5)
+    for record in monitor.records:  # whatever the training does
+        record["update_ratio"] = 0.1
+    monitor.records[-1]["mean_loss"] = 99.0
+    assert f"{text} about {'2e-3' if lr > 0.1 else '1e-4'})" in monitor.report()
 
 
 def test_every_rule_has_a_defect():
