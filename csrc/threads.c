@@ -244,6 +244,8 @@ void fnn_with_team(fnn_task body, void *ctx)
         double end = 0.0;
 #pragma omp parallel num_threads(threads)
         {
+            if (!stack_touched)
+                touch_stack();
             if (omp_get_thread_num() == 0) {
                 my_team = &t;
                 body(ctx, 0);
