@@ -30,7 +30,10 @@ class Profile:
 class Plan:
     output: Array | None
     def finish(
-        self, inputs: tuple[Array, ...], tensors: list[Any], output: Array | None,
+        self,
+        inputs: tuple[Array, ...],
+        tensors: list[Any],
+        output: Array | None,
         loss: Array | None,
     ) -> str | None: ...
     def holds(self) -> bool: ...
