@@ -57,6 +57,18 @@ def expm1_tail(r: mp.mpf) -> mp.mpf:
     return (mp.expm1(r) - r) / r**2 if abs(r) > 1e-20 else mp.mpf(0.5)
 
 
+def coth(z: mp.mpf) -> mp.mpf:
+    """r coth(r / 2) with z = r^2."""
+    r = mp.sqrt(abs(z))
+    return r * mp.coth(r / 2) if r > 1e-20 else mp.mpf(2)
+
+
+def tanh_tail(z: mp.mpf) -> mp.mpf:
+    """(tanh(r) - r) / r^3 with z = r^2."""
+    r = mp.sqrt(abs(z))
+    return (mp.tanh(r) - r) / r**3 if r > 1e-20 else mp.mpf(-1) / 3
+
+
 def log_tail(w: mp.mpf) -> mp.mpf:
     """(log((1+s)/(1-s)) - 2 s) / s^3 with w = s^2."""
     s = mp.sqrt(abs(w))
@@ -87,9 +99,17 @@ def main() -> None:
         # The weight, about r^2 / expm1(r), makes the error relative to expm1.
         c, e = remez(expm1_tail, lambda r: abs(r) + 0.02, -half_ln2, half_ln2, exp_degree)
         show(f"expm1, {kind}", c, e, double)
-        if not double:
-            c, e = remez(expm1_tail, lambda r: (r * r + 0.001) / mp.exp(r), -half_ln2, half_ln2, 3)
-            show("exp, float", c, e, double)
+        # e^r = (c + r) / (c - r): the weight makes the error relative to it.
+        c, e = remez(
+            coth,
+            lambda z: 2 * mp.sqrt(z + 1e-4) / (coth(z) ** 2 - z),
+            0,
+            half_ln2**2,
+            5 if double else 2,
+        )
+        show(f"coth, {kind}", c, e, double)
+        c, e = remez(tanh_tail, lambda z: z + 1e-4, 0, half_ln2**2 / 4, 6 if double else 1)
+        show(f"tanh, {kind}", c, e, double)
         # The weight, about s^2 / 2, makes the error relative to log((1+s)/(1-s)).
         c, e = remez(log_tail, lambda w: w / 2 + 0.001, 0, s_max**2, log_degree)
         show(f"log, {kind}", c, e, double)
