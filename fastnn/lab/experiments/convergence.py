@@ -24,7 +24,7 @@ MUCH, LITTLE, FACTOR = 4.0, 2.0, 6.0
     method="A ConvNet of four 3x3 convolutions is trained with each activation, initialized for "
     "it, with SGD and momentum 0.9. Counted are the epochs until the error on the first training "
     "images is down to the target (25% on CIFAR-10, as in the AlexNet paper; a stricter one on "
-    "digits). Four learning rates train for three epochs (with --quick one); the two with the lower "
+    "digits). Four learning rates train for three epochs (with --quick one); the two with lower "
     "losses go on until one is at the target or both are at the limit, "
     f"{FACTOR:g} times the epochs that ReLU needed and at most 40 (with --quick 8). A rate that "
     "starts slowly and wins in the end is missed.",
