@@ -68,7 +68,7 @@ def run(lab: Lab) -> Result:
         finding="Mean over standard deviation of the outputs, average of the layers: ReLU "
         f"{np.mean(average['relu']):.2f}, ELU {np.mean(average['elu']):.2f}. Noise as strong as "
         f"the image adds {harm['relu'].mean():.1%} error with ReLU and {harm['elu'].mean():.1%} "
-        f"with ELU ({gain:.1f} standard errors in ELU's favour).",
+        f"with ELU ({abs(gain):.1f} standard errors in favour of {'ELU' if gain > 0 else 'ReLU'}).",
         on="which half is meant: means and noise do not go together here.",
         figures=[
             Figure(
