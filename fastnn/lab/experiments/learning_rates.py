@@ -48,9 +48,9 @@ def run(lab: Lab) -> Result:
             inside and fall[rates[0]] < SLOW and fall[best] > enough and fall[rates[-1]] < 0.1,
             not inside,
         ),
-        finding="Loss gone: "
+        finding="Part of the loss that is gone, by learning rate: "
         + ", ".join(
-            f"at {r:g} exploded" if traces[r].diverged else f"at {r:g} {v:.0%}"
+            f"exploded at {r:g}" if traces[r].diverged else f"{v:.0%} at {r:g}"
             for r, v in fall.items()
         )
         + ".",
