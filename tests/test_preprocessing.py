@@ -471,6 +471,7 @@ def test_agrees_with_scikit_learn():
 @pytest.mark.filterwarnings("default")
 def test_works_inside_scikit_learn():
     base = pytest.importorskip("sklearn.base")
+    from scipy.sparse import csr_array
     from sklearn.exceptions import NotFittedError
     from sklearn.linear_model import LogisticRegression
     from sklearn.model_selection import GridSearchCV
@@ -485,6 +486,8 @@ def test_works_inside_scikit_learn():
         with pytest.raises(NotFittedError):
             check_is_fitted(again)
         check_is_fitted(again.fit(ROWS))
+        with pytest.raises(TypeError, match="sparse data are not supported"):
+            again.transform(csr_array(ROWS))
     labels = (ROWS[:, 0] > 0).astype(int)
     pipe = make_pipeline(pp.Standardize(), pp.PCA(), LogisticRegression())
     assert pipe.fit(ROWS, labels).score(ROWS, labels) > 0.9

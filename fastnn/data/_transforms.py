@@ -68,9 +68,10 @@ class Compose:
 
 
 class Normalize:
-    r"""Shift and scale each channel: ``(x - mean) / std``, in float32.
+    r"""Shift and scale each channel: ``(x - mean) / std``, as float32.
 
-    uint8 images are divided by 255 first; floating-point images are taken as they are.
+    uint8 images are divided by 255 first; floating-point images are taken as they are. Computed in
+    float64 if x is, otherwise in float32.
 
     Parameters
     ----------
@@ -146,12 +147,13 @@ class Normalize:
         # x * scale + shift on whole images at a time: long rows suit NumPy's inner loop.
         repeat = x.shape[1] * x.shape[2]
         ones = np.ones(channels)
-        scale = np.tile(ones / (_unit(x) * self.std), repeat).astype(np.float32)
-        shift = np.tile(-ones * self.mean / self.std, repeat).astype(np.float32)
+        kind = np.float64 if x.dtype == np.float64 else np.float32
+        scale = np.tile(ones / (_unit(x) * self.std), repeat).astype(kind)
+        shift = np.tile(-ones * self.mean / self.std, repeat).astype(kind)
         rows = x.reshape(len(x), repeat * channels)
-        out: NDArray[np.float32] = np.multiply(rows, scale, dtype=np.float32, casting="same_kind")
+        out = np.multiply(rows, scale, dtype=kind, casting="same_kind")
         out += shift
-        return out.reshape(x.shape)
+        return out.reshape(x.shape).astype(np.float32, copy=False)
 
     def __repr__(self) -> str:
         return f"Normalize(mean={self.mean.tolist()}, std={self.std.tolist()})"

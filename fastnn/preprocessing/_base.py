@@ -272,6 +272,8 @@ class Statistic(Transformer):
         return Moments(self._order, x.shape[-1] if self._by_channel() else None)
 
     def _read(self, method: str, X: Any) -> Array:
+        if hasattr(X, "toarray"):
+            raise TypeError(f"{self._op(method)}: sparse data are not supported; use toarray()")
         x = np.asarray(X)
         if x.dtype.kind not in "biuf":
             raise TypeError(f"{self._op(method)}: expected an array of numbers, got {x.dtype}")

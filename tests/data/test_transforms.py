@@ -33,6 +33,14 @@ def test_normalize(dtype, layout):
     np.testing.assert_array_equal(x, before)
 
 
+def test_normalize_of_float64_keeps_its_digits():
+    x = 1e6 + np.random.default_rng(3).random((3, 4, 5, 2))
+    out = Normalize.fit(x)(x)
+    assert out.dtype == np.float32
+    wanted = (x - x.mean((0, 1, 2))) / x.std((0, 1, 2))
+    np.testing.assert_allclose(out, wanted, rtol=1e-6, atol=1e-6)
+
+
 def test_normalize_with_numbers_for_all_channels():
     x = images(c=2)
     expected = (x / 255 - 0.25) / 2
