@@ -219,9 +219,9 @@ def kaiming_normal_(
 def init_model(model: Module, activation: str, bias: float = 0.0) -> Module:
     """Redraws every weight of a model for its activation, and sets every bias; returns the model.
 
-    Weights of Linear, Conv2d and Maxout: Xavier uniform for sigmoid, tanh, identity and maxout,
-    Kaiming uniform for the others, each with the activation's gain; for sigmoid 4, because its
-    slope at 0 is 1/4 (Glorot and Bengio, 2010). Slopes of PReLU are left alone.
+    Weights of Linear, Maxout and convolutions: Xavier uniform for sigmoid, tanh, identity and
+    maxout, Kaiming uniform for the others, each with the activation's gain; for sigmoid 4, because
+    its slope at 0 is 1/4 (Glorot and Bengio, 2010). Slopes of PReLU are left alone.
 
     Parameters
     ----------
@@ -232,7 +232,7 @@ def init_model(model: Module, activation: str, bias: float = 0.0) -> Module:
         A small positive one (0.01) keeps ReLU units alive at the start.
     """
     gain = 4.0 if activation == "sigmoid" else calculate_gain(activation)
-    from .nn import Embedding  # which no activation follows
+    from .nn import ConvTranspose2d, Embedding  # the latter no activation follows
 
     for module in model.modules():
         weight = getattr(module, "weight", None)
@@ -240,6 +240,9 @@ def init_model(model: Module, activation: str, bias: float = 0.0) -> Module:
             continue
         if activation in ("sigmoid", "tanh", "identity", "linear", "maxout"):
             xavier_uniform_(weight, gain)
+        elif isinstance(module, ConvTranspose2d):
+            bound = gain * math.sqrt(3.0 / module.fan_in)
+            uniform_(weight, -bound, bound)
         else:
             kaiming_uniform_(weight, _SLOPES.get(activation, 0.0), nonlinearity=activation)
         if getattr(module, "bias", None) is not None:

@@ -87,6 +87,19 @@ def test_init_model(activation, std):
     assert np.ptp(model[1].weight.numpy()) == 0
 
 
+@pytest.mark.parametrize("groups", [1, 4])
+def test_init_model_counts_the_inputs_of_a_transposed_convolution(groups):
+    fnn.manual_seed(0)
+    layer = nn.ConvTranspose2d(16, 64, 4, stride=2, groups=groups)
+    std = math.sqrt(2 / (16 / groups * 4 * 4 / 4))
+    assert layer.weight.numpy().std() == pytest.approx(std, rel=0.02)
+    init.init_model(layer, "relu", bias=0.25)
+    assert layer.weight.numpy().std() == pytest.approx(std, rel=0.02)
+    y = layer(fnn.randn(4, 9, 9, 16)).numpy()[:, 3:-3, 3:-3]
+    assert y.mean() == pytest.approx(0.25, abs=0.1)
+    assert y.std() == pytest.approx(math.sqrt(2), rel=0.1)
+
+
 def test_signals_keep_their_size_through_a_deep_relu_network():
     fnn.manual_seed(0)
     model = nn.Sequential(*(m for _ in range(20) for m in (nn.Linear(256, 256), nn.ReLU())))

@@ -223,10 +223,15 @@ class ConvTranspose2d(Module):
                 f"got {output_padding}, {stride}, {dilation}"
             )
         shape = (self.in_channels, *self.kernel_size, self.out_channels // self.groups)
-        inputs = math.prod(shape[:3]) / self.groups / math.prod(self.stride)
-        bound = math.sqrt(6.0 / inputs)
-        self.weight = Parameter(init.uniform_(empty(shape), -bound, bound))
+        self.weight = Parameter(empty(shape))
+        bound = math.sqrt(6.0 / self.fan_in)
+        init.uniform_(self.weight, -bound, bound)
         self.bias = start_bias(name, self.out_channels, bias, 0.0)
+
+    @property
+    def fan_in(self) -> float:
+        """Inputs of an output, on average."""
+        return math.prod(self.weight.shape[:3]) / self.groups / math.prod(self.stride)
 
     def forward(self, x: Any) -> Tensor:
         return conv_transpose2d(
