@@ -1,6 +1,7 @@
 """Initializers: distributions, fans, determinism, errors."""
 
 import math
+from statistics import NormalDist
 
 import numpy as np
 import pytest
@@ -34,9 +35,14 @@ def test_moments_and_bounds(draw, shape, std, bound, dtype):
     assert values.std() == pytest.approx(std, rel=0.02)
     mean = 1.0 if values.mean() > 0.5 else 0.0
     assert values.mean() == pytest.approx(mean, abs=5 * std / math.sqrt(values.size))
-    if bound is not None:
+    levels = np.linspace(0.02, 0.98, 33)
+    if bound is None:
+        quantiles = [NormalDist(mean, std).inv_cdf(level) for level in levels]
+    else:
+        quantiles = mean + bound * (2 * levels - 1)
         assert np.abs(values - mean).max() <= bound * (1 + 1e-6)
         assert np.abs(values - mean).max() > 0.99 * bound
+    np.testing.assert_allclose(np.quantile(values, levels), quantiles, atol=0.05 * std)
 
 
 def test_gains_keep_the_second_moment_of_a_gaussian():
@@ -242,6 +248,9 @@ def test_agrees_with_pytorch():
         weight = getattr(theirs, name)(torch.zeros(100, 40, 3, 5), **options).numpy()
         assert ours.std() == pytest.approx(weight.std(), rel=0.02)
         assert ours.mean() == pytest.approx(weight.mean(), abs=0.02 * float(weight.std()))
+        levels = np.linspace(0.02, 0.98, 33)
+        found, wanted = np.quantile(ours, levels), np.quantile(weight, levels)
+        np.testing.assert_allclose(found, wanted, atol=0.06 * float(weight.std()))
         if "uniform" in name or "trunc" in name:
             assert ours.min() == pytest.approx(weight.min(), rel=0.01)
             assert ours.max() == pytest.approx(weight.max(), rel=0.01)

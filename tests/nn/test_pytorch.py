@@ -141,6 +141,10 @@ LOSSES = [
 ]  # fmt: skip
 
 
+def test_every_loss_is_compared():
+    assert {name for name, _, _ in LOSSES} == {name for name in nn.__all__ if name.endswith("Loss")}
+
+
 @pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
 @pytest.mark.parametrize(("name", "kind", "options"), LOSSES)
 def test_losses_agree(name, kind, options, reduction):

@@ -46,6 +46,10 @@ MAKE = {
 }  # fmt: skip
 
 
+def test_every_schedule_is_computed_by_hand():
+    assert {*MAKE, "ReduceLROnPlateau", "LRScheduler"} == {*lrs.__all__}
+
+
 @pytest.mark.parametrize("name", MAKE)
 def test_rates(name):
     make, expected = MAKE[name]

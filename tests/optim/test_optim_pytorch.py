@@ -93,6 +93,21 @@ def test_order_and_defaults_of_options_agree(name):
     assert positional == [k for k in theirs if k in positional]
 
 
+def test_every_rule_and_schedule_is_compared():
+    rules = {name for name, _ in RULES} | {"LBFGS"}
+    assert rules == {kind.__name__ for kind in all_subclasses(optim.Optimizer)}
+    schedules = {name for name, _ in SCHEDULES} | {
+        "OneCycleLR", "ReduceLROnPlateau", "SequentialLR"
+    }  # fmt: skip
+    assert schedules == {*lr_scheduler.__all__} - {"LRScheduler"}
+
+
+def all_subclasses(kind):
+    """Those that fastnn defines."""
+    found = {k for k in kind.__subclasses__() if k.__module__.startswith("fastnn.")}
+    return found.union(*map(all_subclasses, found))
+
+
 SCHEDULES = [
     ("StepLR", {"step_size": 3, "gamma": 0.5}),
     ("MultiStepLR", {"milestones": [2, 5, 5, 11], "gamma": 0.3}),

@@ -127,6 +127,12 @@ CASES = [
 ]
 
 
+def test_every_rule_has_a_formula():
+    rules = {name for name in dir(optim) if isinstance(getattr(optim, name), type)}
+    assert {*REFERENCES, "LBFGS", "Optimizer"} == rules  # L-BFGS has a file of its own
+    assert {*REFERENCES} == {name for name, _ in CASES}
+
+
 @pytest.fixture(params=_core.runnable_targets())
 def target(request):
     before = _core.current_target()
