@@ -131,6 +131,11 @@ def _rate(value: float) -> str:
     return f"{value:.0e}".replace("e-0", "e-").replace("e+0", "e+")
 
 
+def _figure(value: float) -> str:
+    """Three digits, with an exponent only where it is shorter."""
+    return f"{value:,.0f}" if 1e3 <= value < 1e6 else f"{value:.3g}"
+
+
 Finding = tuple[str, str]  # layer, sentence
 Rule = Callable[[_Run], Iterator[Finding]]
 
@@ -476,14 +481,13 @@ def _lr_too_high(run: _Run) -> Iterator[Finding]:
     start, best, peak, now = losses[0], min(losses), max(losses), losses[-1]
     rose = now > (1.05 if run.last["step"] >= LONG else 1.5) * start or peak > 2.0 * start
     if ratio > FAST and (rose or now > max(2.0 * best, 0.5 * start)):
-        worst = peak if peak > start else now
+        low, high = (start, peak) if peak > start else (best, now)
         yield (
             "",
             (
-                "The learning rate is too high: the loss rose from "
-                f"{start if peak > start else best:.3g} to {worst:.3g}, with updates of up to "
-                f"{ratio:.2g} of the weights' size, where about {GOOD_RATIO:g} is usual: "
-                f"{run.lower_lr(ratio)}."
+                f"The learning rate is too high: the loss rose from {_figure(low)} to "
+                f"{_figure(high)}, with updates of up to {ratio:.2g} of the weights' size, "
+                f"where about {GOOD_RATIO:g} is usual: {run.lower_lr(ratio)}."
             ),
         )
 
