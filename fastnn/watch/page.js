@@ -57,7 +57,7 @@ function ticks(low, high, log) {
     for (let e = first; e < last + every; e += every) found.push(10 ** e);
     return found;
   }
-  if (high <= low) [low, high] = [low - (Math.abs(low) / 2 || 0.5), high + (Math.abs(high) / 2 || 0.5)];
+  if (high <= low) [low, high] = low ? [low - Math.abs(low) / 2, low + Math.abs(low) / 2] : [0, 1];
   const rough = (high - low) / 5, power = 10 ** Math.floor(Math.log10(rough));
   const step = power * [1, 2, 5, 10].find((m) => m * power >= rough * (1 - 1e-9));
   const found = [];
@@ -172,6 +172,12 @@ function since(item) {
   return records[i].step;
 }
 
+// Names in the order in which layers run; an object would have "10" before "2.a".
+function order(layers) {
+  const known = (header.layers || []).map((layer) => layer.name);
+  return [...new Set([...known, ...Object.keys(layers)])].filter((name) => Object.hasOwn(layers, name));
+}
+
 function drawAdvice() {
   const last = records[records.length - 1], list = $("advice");
   list.replaceChildren();
@@ -263,22 +269,28 @@ function makeHistograms(names) {
 }
 
 function drawHistogram(canvas) {
-  const columns = thin(records.map((r) => [r.step, ((r.layers[canvas.layer] || {})[canvas.what] || {}).hist])
-    .filter(([, h]) => h && Array.isArray(h.counts) && h.to > h.from));
+  const columns = thin(records.map((r) => (r.layers[canvas.layer] || {})[canvas.what])
+    .filter((f) => f && f.hist && Array.isArray(f.hist.counts) && f.hist.to > f.hist.from));
   const scale = window.devicePixelRatio || 1;
   const width = (canvas.width = Math.round(canvas.clientWidth * scale));
   const height = (canvas.height = Math.round(canvas.clientHeight * scale));
   const g = canvas.getContext("2d");
   if (!columns.length || !width) return;
-  const last = columns[columns.length - 1][1];
-  // All of them, unless a few reach very much farther than the last one.
-  const high = Math.min(Math.max(...columns.map(([, h]) => h.to)), 4 * last.to);
-  const low = Math.max(Math.min(...columns.map(([, h]) => h.from)), 4 * Math.min(last.from, 0));
+  // All of them, unless a few reach very much farther than the last one that is not all the same.
+  const varied = columns.filter((f) => f.max > f.min), ranges = (varied.length ? varied : columns).map((f) => f.hist);
+  const last = ranges[ranges.length - 1], most = 4 * Math.max(last.to, -last.from);
+  const high = Math.min(Math.max(...ranges.map((h) => h.to)), most);
+  const low = Math.max(Math.min(...ranges.map((h) => h.from)), -most);
   const sy = (v) => (height * (high - v)) / (high - low);
   const style = getComputedStyle(canvas);
   g.fillStyle = style.color;
-  columns.forEach(([, { from, to, counts }], i) => {
+  columns.forEach(({ min, max, hist: { from, to, counts } }, i) => {
     const x = Math.floor((width * i) / columns.length), end = Math.floor((width * (i + 1)) / columns.length);
+    if (max === min) { // it has no width, nor a bin of its own
+      g.globalAlpha = 1;
+      g.fillRect(x, Math.min(Math.floor(sy(min)), height - 1), Math.max(1, end - x), 1);
+      return;
+    }
     const total = counts.reduce((a, b) => a + b, 0) || 1, size = (to - from) / counts.length;
     counts.forEach((count, bin) => {
       if (!count) return;
@@ -306,7 +318,7 @@ function draw() {
   if (waiting) return;
   const watched = records.filter((r) => Object.keys(r.layers).length);
   const last = watched[watched.length - 1] || records[records.length - 1];
-  const names = Object.keys(last.layers);
+  const names = order(last.layers);
   $("title").textContent = String(header.model);
   document.title = `${header.model} – fastnn watch`;
   $("about").textContent = [

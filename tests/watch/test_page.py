@@ -133,6 +133,33 @@ def test_names_are_text(page, tmp_path):
         assert page.ask("window.hacked") is None
 
 
+def test_layers_stand_in_the_order_in_which_they_run(page, tmp_path):
+    with trained(tmp_path / "log", names=("b", "10", "2")) as monitor:
+        assert list(monitor.records[0]["layers"]) == ["b", "10", "2"]
+    with serve(tmp_path / "log") as server:
+        page.open(server.url)
+        page.wait(SHOWN)
+        assert [row[0].split()[0] for row in table(page)[1:]] == ["b", "10", "2"]
+
+
+def test_what_is_the_same_everywhere_is_drawn(page, tmp_path):
+    hist = {"from": -1, "to": 1, "counts": [4] * 8}
+    some = {"min": -1, "max": 1, "hist": hist, "dead": 0}
+    zero = {"min": 0, "max": 0, "hist": {"from": 0, "to": 1, "counts": [32] + [0] * 7}, "dead": 0}
+    layers = [{"a": {"activation": f, "gradient": zero}} for f in (some, some, zero, zero)]
+    lines = [observation(i, layers=entry) for i, entry in enumerate(layers)]
+    (tmp_path / "log").write_bytes(HEADER + b"".join(lines))
+    with serve(tmp_path / "log") as server:
+        page.open(server.url)
+        page.wait(SHOWN)
+        axis = "[...document.querySelectorAll('#curves figure')].find(f => "
+        axis += "f.textContent.startsWith('Dead')).querySelector('svg').textContent"
+        assert page.ask(axis).startswith("0%20%40%60%80%100%")
+        assert 0.4 < ink(page, 0) < 0.6 and 0.005 < ink(page, 1) < 0.03
+        notes = "[...document.querySelectorAll('.ends')].map(e => e.textContent)"
+        assert page.ask(notes) == ["activation−1 … 1", "gradient0 … 1"]
+
+
 @pytest.mark.parametrize("content", [b"", HEADER, b"no log at all\n" * 5])
 def test_it_waits(page, tmp_path, content):
     (tmp_path / "log").write_bytes(content)
