@@ -33,7 +33,7 @@ GOOD_RATIO = 1e-3  # of the norm of an update to that of the weights
 SLOW, FAST = 3e-5, 2e-2
 DEEP = 3  # layers that it takes to speak of a trend
 _WAYS = ("activation", "gradient")
-LONG = 50  # steps before a loss is called flat
+LONG, PATIENT = 50, 200  # steps before a loss is called flat, and before data are blamed for it
 
 
 class Advice(NamedTuple):
@@ -518,7 +518,7 @@ def _lr_too_low(run: _Run) -> Iterator[Finding]:
 def _stays_at_guess(run: _Run) -> Iterator[Finding]:
     guess = run.guess
     recent = [loss for r in run.records[-3:] if (loss := run.loss(r)) is not None]
-    if not guess or len(recent) < 3 or run.last["step"] < 2 * LONG:
+    if not guess or len(recent) < 3 or run.last["step"] < PATIENT:
         return
     if all(abs(loss - guess) < 0.03 * guess for loss in recent):
         spread = run.last["output"]["spread"]

@@ -80,7 +80,7 @@ def dead_at_start():
 
 def output_cut_off():
     model = mlp(784, (64, 32))
-    return train(nn.Sequential(*model[:5], Cut(), model[5]), steps=131)
+    return train(nn.Sequential(*model[:5], Cut(), model[5]), steps=221)
 
 
 def large_scores():
@@ -182,7 +182,7 @@ DEFECTS = {
     "large scores": (large_scores, "initial_loss", r"first loss is .*log\(10\) = 2\.3"),
     "labels shuffled": (
         lambda: train(mlp(784, (64, 32)), y=np.random.default_rng(0).permutation(digits()[2]),
-                      optimizer=sgd(0.01), steps=131),
+                      optimizer=sgd(0.003), steps=221),
         "stays_at_guess", r"stays at that of a guess, 2\.3, .*shuffled apart"),
     "output cut off": (output_cut_off, "stays_at_guess", "outputs are the same for all inputs"),
     "overfitting": (overfitted, "overfitting", r"validation loss was best in epoch \d+ "),
@@ -284,7 +284,7 @@ HEALTHY = {
         fnn.models.lenet5(activation="tanh"), optimizer=sgd(0.02), steps=61
     ),
     "lenet5 with sigmoid": lambda: train(
-        fnn.models.lenet5(activation="sigmoid"), optimizer=sgd(0.02), steps=61
+        fnn.models.lenet5(activation="sigmoid"), optimizer=sgd(0.02), steps=211
     ),
     "cifar_quick": lambda: train(
         fnn.models.cifar_quick(), *small_images(3, 32), optimizer=sgd(0.02), steps=31, every=5
