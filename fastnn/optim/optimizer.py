@@ -146,7 +146,14 @@ class Optimizer:
         name = f"{type(self).__name__}.load_state_dict"
         if not isinstance(state_dict, Mapping) or not {"state", "param_groups"} <= set(state_dict):
             raise TypeError(f"{name}: expected a dict with 'state' and 'param_groups'")
-        groups = state_dict["param_groups"]
+        groups, states = state_dict["param_groups"], state_dict["state"]
+        if not (
+            isinstance(groups, list | tuple)
+            and all(isinstance(g, Mapping) and "params" in g for g in groups)
+            and isinstance(states, Mapping)
+            and all(str(k).isdecimal() and isinstance(v, Mapping) for k, v in states.items())
+        ):
+            raise ValueError(f"{name}: these are not the groups and the state of an optimizer")
         sizes = [len(group["params"]) for group in self.param_groups]
         if [len(group["params"]) for group in groups] != sizes:
             raise ValueError(
@@ -164,8 +171,8 @@ class Optimizer:
             options.append(kept)
         params = [p for group in self.param_groups for p in group["params"]]
         state: dict[Tensor, dict[str, Any]] = {}
-        for number, values in state_dict["state"].items():
-            if not 0 <= int(number) < len(params):
+        for number, values in states.items():
+            if int(number) >= len(params):
                 raise ValueError(f"{name}: state for parameter {number} of {len(params)}")
             p = params[int(number)]
             state[p] = {key: self._copy(f"{name}: {key}", key, value, p)

@@ -119,6 +119,10 @@ def test_a_wrong_state_changes_nothing():
         ({"state": {}, "param_groups": [{**group, "lr": math.nan}]}, "lr must be finite"),
         ({"state": {}, "param_groups": [{**group, "beta": 1}]}, "expected options"),
         ({"state": {3: {}}, "param_groups": [group]}, "parameter 3 of 1"),
+        ({"state": {}, "param_groups": 3}, "not the groups and the state of an optimizer"),
+        ({"state": {}, "param_groups": [3]}, "not the groups and the state"),
+        ({"state": {"x": {}}, "param_groups": [group]}, "not the groups and the state"),
+        ({"state": {0: 3}, "param_groups": [group]}, "not the groups and the state"),
         ({"state": {0: {"momentum_buffer": np.zeros(4, np.float32)}}, "param_groups": [group]},
          r"shape \(3,\), got"),
     ):  # fmt: skip
