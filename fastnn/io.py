@@ -54,7 +54,7 @@ def replace_file(path: str | os.PathLike[str]) -> Iterator[Path]:
             os.fsync(file.fileno())
         os.replace(temporary, target)
     except OSError as error:
-        if error.filename is None:  # a full disk does not name the file
+        if error.errno and not error.filename:  # a full disk does not name the file
             error.filename = str(target)
         raise
     finally:
