@@ -107,8 +107,9 @@ class _Run:
         return record.get("mean_loss")
 
     def ratio(self, record: Entry) -> float:
-        """The median update:weight ratio of the layers."""
-        return record.get("update_ratio") or 0.0
+        """The median update:weight ratio of the layers; infinite if it is beyond all numbers."""
+        ratio = record.get("update_ratio", 0.0)
+        return math.inf if ratio is None else ratio
 
     @property
     def guess(self) -> float | None:
@@ -122,6 +123,8 @@ class _Run:
         lr = self.last.get("lr")
         if not lr or not ratio > GOOD_RATIO:
             return "lower the learning rate"
+        if ratio == math.inf:
+            return f"lower the learning rate (from {lr:.3g}) by powers of ten"
         to = lr * GOOD_RATIO / min(ratio, 1.0)  # beyond 1, the ratio tells of an explosion
         return f"lower the learning rate (from {lr:.3g} to about {_rate(to)})"
 
@@ -178,20 +181,19 @@ def _not_finite(run: _Run) -> Iterator[Finding]:
                     name,
                     (
                         f"{run.label(name)}: {count:,} of its {outcome} are NaN or infinite in "
-                        f"step {step}, the first in the network; {_blame(run)}"
+                        f"step {step}, the first in the network; {_blame(run, step)}"
                     ),
                 )
                 return
-    yield "", f"The loss is NaN or infinite in step {step}; {_blame(run)}"
+    yield "", f"The loss is NaN or infinite in step {step}; {_blame(run, step)}"
 
 
-def _blame(run: _Run) -> str:
-    ratio = max((run.ratio(record) for record in run.records), default=0.0)
+def _blame(run: _Run, step: int) -> str:
+    """What made it so: the updates before this step, or something else."""
+    ratio = max((run.ratio(r) for r in run.records if r["step"] < step), default=0.0)
     if ratio > FAST:
-        return (
-            f"updates before it were up to {ratio:.2g} of the weights' size: "
-            f"{run.lower_lr(ratio)}, or clip gradients."
-        )
+        size = "infinite" if ratio == math.inf else f"up to {ratio:.2g} of the weights' size"
+        return f"updates before it were {size}: {run.lower_lr(ratio)}, or clip gradients."
     return "detect_anomaly() finds the operation; a logarithm or a root of 0, or a division?"
 
 

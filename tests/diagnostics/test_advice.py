@@ -215,6 +215,28 @@ def test_what_is_not_finite_is_told_of_the_step_in_which_it_began():
     assert "NaN or infinite in step 3 (1 of them)" in monitor.report()
 
 
+@pytest.mark.parametrize("lr", [1e30, 0.01])
+def test_nan_is_blamed_on_the_updates_before_it_only(lr):
+    x = digits()[0].copy()
+    fnn.manual_seed(0)
+    model = mlp(784, (64, 32))
+    optimizer = optim.SGD(model.parameters(), lr=lr)
+    with np.errstate(all="ignore"), Monitor(model, optimizer, every=1) as monitor:
+        for i in range(4):  # the logarithm of 0 is no fault of the updates
+            optimizer.zero_grad()
+            outputs = model(fnn.from_numpy(x[:64]))
+            loss = F.cross_entropy(outputs, digits()[2][:64])
+            if lr < 1.0 and i == 3:
+                loss = loss + (outputs * 0.0).log().sum()
+            loss.backward()
+            optimizer.step()
+            monitor.step(loss)
+    (advice,) = monitor.advice()
+    blamed = "were infinite: lower the learning rate (from 1e+30) by powers" in advice.text
+    assert advice.rule == "not_finite" and blamed == (lr > 1.0)
+    assert ("detect_anomaly() finds" in advice.text) == (lr < 1.0), advice.text
+
+
 @pytest.mark.parametrize(("lr", "text"), [(0.24, "from 0.24 to"), (0.015, "from 0.015 to")])
 def test_learning_rates_are_told_as_they_are(lr, text):
     model = mlp(784, (64, 32))
