@@ -5,6 +5,7 @@ import pytest
 
 import fastnn as fnn
 from fastnn import _core
+from fastnn.diagnostics.stats import Figures
 
 SHAPES = [(0, 5), (7, 1), (1000, 37), (3, 5, 4, 17), (70000, 3), (2, 70001), ()]
 
@@ -50,6 +51,22 @@ def test_figures_histogram_and_units(target, shape, dtype):
     columns = x.reshape(-1, x.shape[-1]) if x.ndim else x.reshape(1, 1)
     with np.errstate(invalid="ignore"):
         np.testing.assert_array_equal(np.asarray(fired), ((columns > -1) & (columns < 3)).any(0))
+
+
+@pytest.mark.parametrize("shape", [(1,), (7,), (3, 17), (5, 33, 3), (129, 65)], ids=str)
+def test_figures_of_views_and_of_parts(shape):
+    x = np.random.default_rng(0).standard_normal(shape)
+    wide = np.repeat(x, 2, axis=-1)[..., ::2]
+    for view in (x, x[::-1], np.ascontiguousarray(x.T).T, wide):
+        whole = Figures(fnn.from_numpy(view)._array)
+        expected = [x.mean(), x.std(), x.min(), x.max(), np.linalg.norm(x), (x > 0).mean()]
+        names = ("mean", "std", "min", "max", "norm", "positive")
+        np.testing.assert_allclose([whole.entry()[n] for n in names], expected, 1e-12, 1e-15)
+        joined = Figures(fnn.from_numpy(view[:2])._array, range=whole.range)
+        joined.join(Figures(fnn.from_numpy(view[2:])._array, range=whole.range))
+        np.testing.assert_allclose([joined.entry()[n] for n in names], expected, 1e-12, 1e-15)
+        if joined.range == whole.range:
+            assert joined.entry()["hist"] == whole.entry()["hist"]
 
 
 def test_a_large_mean_does_not_cancel():
