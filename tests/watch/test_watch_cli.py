@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import urllib.request
+from contextlib import contextmanager
 
 import pytest
 from logs import HEADER, observation, trained
@@ -12,7 +13,26 @@ from logs import HEADER, observation, trained
 from fastnn.cli import main
 from fastnn.diagnostics import read_log
 
-RUN = [sys.executable, "-m", "fastnn"]
+RUN = [sys.executable, "-P", "-m", "fastnn"]  # -P: the installed package, not the source tree
+
+
+@pytest.fixture(autouse=True)
+def interruptible():
+    """What was started in the background ignores Ctrl-C, and so would the processes of the tests."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@contextmanager
+def running(*arguments, cwd=None):
+    """A process of the command that does not outlive the block."""
+    with subprocess.Popen([*RUN, *arguments], cwd=cwd, text=True,
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:  # fmt: skip
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 def ask(line):
@@ -25,8 +45,7 @@ def ask(line):
 @pytest.mark.parametrize("content", [b"", b"rubbish\n", HEADER + observation(0) + b'{"st'])
 def test_watch_until_ctrl_c(tmp_path, content):
     (tmp_path / "log").write_bytes(content)
-    with subprocess.Popen([*RUN, "watch", tmp_path / "log"], text=True,
-                          stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:  # fmt: skip
+    with running("watch", tmp_path / "log") as process:
         line = process.stdout.readline()
         assert line.startswith("watch at http://127.0.0.1:") and "(Ctrl-C ends)" in line
         assert (b'"step": 0' in ask(line)) == content.startswith(HEADER)
@@ -36,9 +55,8 @@ def test_watch_until_ctrl_c(tmp_path, content):
 
 
 def test_train_shows_itself_and_leaves_a_log(tmp_path):
-    command = [*RUN, "train", "--model", "mlp", "--epochs", "1", "--watch", "--no-progress"]
-    with subprocess.Popen(command, cwd=tmp_path, text=True,
-                          stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:  # fmt: skip
+    options = ["--model", "mlp", "--epochs", "1", "--watch", "--no-progress"]
+    with running("train", *options, cwd=tmp_path) as process:
         lines = [process.stderr.readline() for _ in range(2)]
         assert b'"lines":[' in ask(lines[1])
         out, err = process.communicate(timeout=120)
