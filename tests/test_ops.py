@@ -12,6 +12,7 @@ from op_case import Case
 import fastnn as fnn
 import fastnn.functional as F
 from fastnn import _core
+from fastnn.ops.linear import linear_act
 
 THREADS = (1, 2, 4)
 DTYPES = (np.float32, np.float64)
@@ -330,6 +331,33 @@ def test_every_small_gemm(k, dtype, target):
                         (dy64.sum(0), ady.sum(0), m)]
             for part, tensor, bounds in zip("xwb", tensors, expected, strict=True):
                 assert_close_sum(tensor.grad.numpy(), *bounds, name=f"{name} d{part}", dtype=dtype)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("m, n, k", [(32, 65, 128), (63, 130, 769), (128, 257, 130),
+                                     (64, 700, 1037), (101, 530, 1031), (16, 1, 300)])
+def test_gemm_paths(m, n, k, dtype, target):
+    """Few rows by a transposed matrix, matrices beyond L2, their tails, and all transposes."""
+    rng = np.random.default_rng(k)
+    x, w, b = (rng.standard_normal(s).astype(dtype) for s in [(m, k), (n, k), n])
+    x64, w64, b64 = (a.astype(np.float64) for a in (x, w, b))
+    products = x64 @ w64.T
+    magnitude = np.abs(x64) @ np.abs(w64.T)
+    biased = np.maximum(products + b64, 0)
+    tx, tw, tb, xt, wt = (leaf(a, False) for a in (x, w, b, x.T.copy(), w.T.copy()))
+    results = []
+    for threads in THREADS:
+        fnn.set_num_threads(threads)
+        plain = [tx @ tw.T, tx @ wt, xt.T @ wt, xt.T @ tw.T]
+        fused = linear_act(tx, tw, tb, ("relu", 0.0, 0.0))
+        results.append([value(y) for y in [*plain, F.relu(F.linear(tx, tw, tb)), fused]])
+    for y in results[0][:4]:
+        assert_close_sum(y, products, magnitude, k, dtype=dtype)
+    assert results[0][4].tobytes() == results[0][5].tobytes()
+    assert_close_sum(results[0][4], biased, magnitude + np.abs(b64), k + 1, dtype=dtype)
+    for others in results[1:]:
+        for y, other in zip(results[0], others, strict=True):
+            assert y.tobytes() == other.tobytes()
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
