@@ -7,15 +7,8 @@
 #include "fastnn.h"
 #include <assert.h>
 #include <string.h>
-#if defined(__SSE2__)
-#include <emmintrin.h>
-#endif
 
 #define CHUNK 16384 /* elements per task */
-/* Gradients of this many bytes bypass the caches: with dy and y beside them they would not stay there,
- * and a line need not be read before it is written. STREAM_RUN elements at a time. */
-#define STREAM_BYTES ((size_t)1 << 24)
-#define STREAM_RUN 512
 
 /* Estimated ns per float element on one thread; a row that is not listed counts as a function of
  * the exponential's kind. */
@@ -26,19 +19,6 @@ static const double unary_cost[FNN_UNARY_COUNT] = {
     [FNN_UNARY_softsign] = 0.1, [FNN_UNARY_hardsigmoid] = 0.08, [FNN_UNARY_hardswish] = 0.08,
     [FNN_UNARY_smooth_l1] = 0.1, [FNN_UNARY_gelu] = 0.6,     [FNN_UNARY_softplus] = 0.6,
     [FNN_UNARY_logsigmoid] = 0.5, [FNN_UNARY_gelu_tanh] = 0.5,
-};
-/* Whether backward needs y only, and so is bound by memory. */
-#define FROM_Y 1
-#define FROM_X 0
-#define FROM_N 0
-static const char from_y[FNN_UNARY_COUNT] = {
-#define UNARY(name, saved) [FNN_UNARY_##name] = FROM_##saved,
-#define BINARY(name)
-#define KERNEL(name, args)
-#include "kernels.def"
-#undef UNARY
-#undef BINARY
-#undef KERNEL
 };
 static const double binary_cost[FNN_BINARY_COUNT] = {[FNN_BINARY_pow] = 5.0};
 
@@ -61,39 +41,7 @@ typedef struct {
     ptrdiff_t n;
     size_t item;
     const double *p;
-    int stream; /* dx is written past the caches; it is aligned to 64 bytes */
 } unary_job;
-
-static void stream_out(char *to, const char *from, size_t bytes)
-{
-#if defined(__SSE2__)
-    size_t i = 0;
-    for (; i + 64 <= bytes; i += 64) {
-        const __m128i *f = (const __m128i *)(const void *)(from + i);
-        __m128i *t = (__m128i *)(void *)(to + i), a = f[0], b = f[1], c = f[2], d = f[3];
-        _mm_stream_si128(t, a);
-        _mm_stream_si128(t + 1, b);
-        _mm_stream_si128(t + 2, c);
-        _mm_stream_si128(t + 3, d);
-    }
-    memcpy(to + i, from + i, bytes - i);
-#else
-    memcpy(to, from, bytes);
-#endif
-}
-
-static void bwd_streaming(const unary_job *j, size_t at, ptrdiff_t n)
-{
-    _Alignas(64) char run[STREAM_RUN * sizeof(double)];
-    for (; n > 0; n -= STREAM_RUN, at += STREAM_RUN * j->item) {
-        const ptrdiff_t m = min_size(STREAM_RUN, n);
-        j->bwd(run, j->a + at, j->b + at, m, j->p);
-        stream_out(j->out + at, run, (size_t)m * j->item);
-    }
-#if defined(__SSE2__)
-    _mm_sfence(); /* before another thread is told that dx is ready */
-#endif
-}
 
 static void unary_task(void *ctx, ptrdiff_t i)
 {
@@ -102,8 +50,6 @@ static void unary_task(void *ctx, ptrdiff_t i)
     size_t at = (size_t)i * CHUNK * j->item;
     if (j->fwd)
         j->fwd(j->out + at, j->a + at, n, j->p);
-    else if (j->stream)
-        bwd_streaming(j, at, n);
     else
         j->bwd(j->out + at, j->a + at, j->b ? j->b + at : NULL, n, j->p);
 }
@@ -116,7 +62,7 @@ void fnn_unary_fwd(int dtype, int op, void *y, const void *x, ptrdiff_t n, const
         fwd(y, x, n, p);
         return;
     }
-    unary_job j = {fwd, NULL, y, x, NULL, n, dtype == FNN_F32 ? 4 : 8, p, 0};
+    unary_job j = {fwd, NULL, y, x, NULL, n, dtype == FNN_F32 ? 4 : 8, p};
     fnn_parallel_for(cuts(n, CHUNK), cost, FNN_STATIC, unary_task, &j);
 }
 
@@ -125,12 +71,11 @@ void fnn_unary_bwd(int dtype, int op, void *dx, const void *dy, const void *s, p
 {
     fnn_unary_bwd_fn bwd = fnn_kernels_for(dtype)->unary_bwd[op];
     double cost = unary_ns(dtype, op, n);
-    unary_job j = {NULL, bwd, dx, dy, s, n, dtype == FNN_F32 ? 4 : 8, p, 0};
-    j.stream = from_y[op] && (size_t)n * j.item >= STREAM_BYTES && (uintptr_t)dx % 64 == 0;
-    if (!j.stream && (n <= CHUNK || fnn_threads(cost) == 1)) {
+    if (n <= CHUNK || fnn_threads(cost) == 1) {
         bwd(dx, dy, s, n, p);
         return;
     }
+    unary_job j = {NULL, bwd, dx, dy, s, n, dtype == FNN_F32 ? 4 : 8, p};
     fnn_parallel_for(cuts(n, CHUNK), cost, FNN_STATIC, unary_task, &j);
 }
 
