@@ -162,9 +162,9 @@ void fnn_gather_strided(void *y, const void *x, size_t item, int ndim, const ptr
 
 /* Calls task(ctx, i) for 0 <= i < count, on up to fnn_threads(cost) threads; cost is the whole
  * region's estimated time in nanoseconds on one thread. Tasks must be independent, and results must
- * not depend on which thread runs which. With FNN_FTZ, denormals are flushed to zero inside. With
- * FNN_STATIC, each thread takes one run of neighbouring tasks: for equal tasks that stream through
- * memory, so that the hardware's prefetchers see long runs and a core finds again what it wrote. */
+ * not depend on which thread runs which. With FNN_FTZ, denormals are flushed to zero inside. Each
+ * thread begins with a run of neighbouring tasks, so that the hardware's prefetchers see long runs and
+ * a core finds again what it wrote; in a team only with FNN_STATIC, which is for equal tasks. */
 enum { FNN_FTZ = 1, FNN_STATIC = 2 };
 typedef void (*fnn_task)(void *ctx, ptrdiff_t i);
 void fnn_parallel_for(ptrdiff_t count, double cost, int flags, fnn_task task, void *ctx);

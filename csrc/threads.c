@@ -150,6 +150,25 @@ static void judge(int late, double end)
     alone_until = end + alone_for;
 }
 
+/* A thread begins with a run of neighbouring tasks of its own, so that a core finds what it wrote in
+ * the region before, and then takes over what others have not begun. */
+#define MAX_RUNS 64
+typedef struct {
+    _Alignas(64) _Atomic(ptrdiff_t) begun;
+} run;
+
+static ptrdiff_t run_of(run *runs, int at, int threads, ptrdiff_t count, fnn_task task, void *ctx)
+{
+    const ptrdiff_t share = count / threads, more = count % threads;
+    const ptrdiff_t first = at * share + (at < more ? at : more), size = share + (at < more);
+    ptrdiff_t done = 0, i;
+    while ((i = atomic_fetch_add_explicit(&runs[at].begun, 1, memory_order_relaxed)) < size) {
+        task(ctx, first + i);
+        done++;
+    }
+    return done;
+}
+
 /* --- teams ------------------------------------------------------------------------------------- */
 
 /* The leader opens a region: it fills in the fields, then publishes `next`, the region's number and
@@ -270,6 +289,8 @@ void fnn_parallel_for(ptrdiff_t count, double cost, int flags, fnn_task task, vo
     if (threads > count)
         threads = (int)count;
 #ifdef _OPENMP
+    if (threads > MAX_RUNS)
+        threads = MAX_RUNS;
     if (threads > 1 && my_team) {
         lead(my_team, count, flags, task, ctx);
         return;
@@ -277,6 +298,7 @@ void fnn_parallel_for(ptrdiff_t count, double cost, int flags, fnn_task task, vo
     double start = threads > 1 ? now() : 0.0;
     if (threads > 1 && start >= alone_until && !omp_in_parallel()) {
         double fastest = 1e300;
+        run runs[MAX_RUNS] = {{0}};
 #pragma omp parallel num_threads(threads) reduction(min : fastest)
         {
             if (!stack_touched)
@@ -284,20 +306,8 @@ void fnn_parallel_for(ptrdiff_t count, double cost, int flags, fnn_task task, vo
             unsigned old = ftz_enter(flags);
             double begin = now();
             ptrdiff_t done = 0;
-            if (flags & FNN_STATIC) {
-#pragma omp for schedule(static) nowait
-                for (ptrdiff_t i = 0; i < count; i++) {
-                    task(ctx, i);
-                    done++;
-                }
-            }
-            else {
-#pragma omp for schedule(dynamic, 1) nowait
-                for (ptrdiff_t i = 0; i < count; i++) {
-                    task(ctx, i);
-                    done++;
-                }
-            }
+            for (int k = 0; k < threads; k++)
+                done += run_of(runs, (omp_get_thread_num() + k) % threads, threads, count, task, ctx);
             if (done)
                 fastest = (now() - begin) / (double)done;
             ftz_leave(flags, old);
