@@ -18,7 +18,7 @@ RUN = [sys.executable, "-P", "-m", "fastnn"]  # -P: the installed package, not t
 
 @pytest.fixture(autouse=True)
 def interruptible():
-    """What was started in the background ignores Ctrl-C, and so would the processes of the tests."""
+    """What was started in the background ignores Ctrl-C, and so would the tests' processes."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
