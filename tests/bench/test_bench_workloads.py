@@ -168,7 +168,7 @@ def test_the_suite_has_every_row_with_its_targets():
     check("sigmoid 4 M, forward", 1.0, best=1.7)
     check("sigmoid 4 M, backward", 0.9, copy=0.9)
     check("tanh 4 M, forward", 2.0, best=4.0)
-    check("gelu 4 M, forward", None, best=1.7)  # not part of the foundation
+    check("gelu 4 M, forward", 2.0, best=1.7)
     check("softplus 32 K, backward", 1.0, best=2.0)
     check("Adam, 10 M parameters", None, best=2.0)
     pairs = [[w.args["fn"] for w in group] for group in whole.networks]
