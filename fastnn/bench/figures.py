@@ -124,8 +124,7 @@ def peak_memory(net: str, batch: int, threads: int, isa: str) -> Figure:
 def page_faults(net: str, batch: int, threads: int, isa: str) -> Figure:
     """Count the page faults of a training step that is warm."""
     with _at_work(OURS, threads, isa, train_step(net, batch)) as worker:
-        worker.ask("usage", calls=WARM_STEPS)
-        faults = worker.ask("usage", calls=10)["faults"]
+        faults = worker.ask("usage", calls=10, warm=WARM_STEPS)["faults"]
     title = f"{NETS[net].title} step: page faults after the third"
     return Figure(title, faults, "a step", 0.0)
 

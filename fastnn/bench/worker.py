@@ -63,8 +63,10 @@ def timed(job: Job, calls: int, limit: float) -> float:
     return total / done
 
 
-def usage(job: Job, calls: int) -> Reply:
-    """Return the page faults that a call causes, and the process's largest resident set, bytes."""
+def usage(job: Job, calls: int, warm: int) -> Reply:
+    """Return the page faults of a call after ``warm`` others, and the largest resident set."""
+    for _ in range(warm):
+        job.seconds_per_call(1)
     before = resource.getrusage(resource.RUSAGE_SELF)
     for _ in range(calls):
         job.seconds_per_call(1)
@@ -121,7 +123,7 @@ class Server:
                 timed(job, request["untimed"], limit)
             return {"seconds": timed(job, request["calls"], limit)}
         if do == "usage":
-            return usage(job, request["calls"])
+            return usage(job, request["calls"], request.get("warm", 0))
         raise ValueError(f"unknown request {do!r}")
 
 
