@@ -214,3 +214,17 @@ def test_pow_does_not_depend_on_the_thread_count():
     alone = (a**b).numpy().tobytes()
     fnn.set_num_threads(2)
     assert (a**b).numpy().tobytes() == alone
+
+
+@pytest.mark.parametrize("env", [{"OMP_THREAD_LIMIT": "1"}, {"OMP_THREAD_LIMIT": "2"}])
+def test_fewer_threads_than_asked_for_take_over_the_tasks_of_the_missing(env):
+    code = """
+import hashlib, numpy as np, fastnn as fnn
+x = np.random.default_rng(0).standard_normal((8, 32, 32, 16)).astype("f4")
+w = np.random.default_rng(1).standard_normal((32, 3, 3, 16)).astype("f4")
+y = fnn.functional.conv2d(fnn.from_numpy(x), fnn.from_numpy(w), padding=1)
+print(hashlib.sha256(y.numpy().tobytes()).hexdigest())
+"""
+    alone, few = python(code, FASTNN_NUM_THREADS="1"), python(code, FASTNN_NUM_THREADS="4", **env)
+    assert alone.returncode == few.returncode == 0, alone.stderr + few.stderr
+    assert few.stdout == alone.stdout
