@@ -3,7 +3,8 @@
 
 It stands in the row of an element-wise function and moves as many arrays as that must: y = x or
 y = −x, whichever is faster (a copy may bypass the caches), for one that reads one array;
-z = x + y for one that reads two. Threads run freely, without meeting after each pass.
+dx = y + dy for a backward pass, with y = −x before it, untimed, as each library's forward pass is:
+what it leaves in the caches counts. Threads run freely, without meeting after each pass.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from .isa import numpy_in_use
 from .job import Job, Library, UnsupportedError
 from .workloads import BACKWARD, IN_CACHE, IN_MEMORY, Array
 
-Part = tuple[Array, Array, Array]
+Part = tuple[Array, ...]
 
 
 def open_library(threads: int) -> Library:
@@ -29,11 +30,15 @@ def open_library(threads: int) -> Library:
 
 
 class _Loops(Job):
-    """Passes over parts of arrays, each thread over its own."""
+    """Passes over parts of arrays, each thread over its own; ``before`` each of them, untimed."""
 
-    def __init__(self, moves: list[Callable[[Part], object]], parts: list[Part]) -> None:
-        self.parts, self.pool = parts, ThreadPoolExecutor(len(parts))
-        self.move = moves[0]
+    def __init__(
+        self, moves: list[Callable[[Part], object]], arrays: tuple[Array, ...], threads: int,
+        before: Callable[[Part], object] | None = None,
+    ) -> None:  # fmt: skip
+        self.parts = list(zip(*(np.array_split(x, threads) for x in arrays), strict=True))
+        self.pool = ThreadPoolExecutor(threads)
+        self.move, self.before = moves[0], before
         super().__init__(lambda: self.seconds_per_call(1), dict)
         self.move = min(moves, key=self._seconds)
 
@@ -42,13 +47,17 @@ class _Loops(Job):
         return min(self.seconds_per_call(10) for _ in range(5))
 
     def seconds_per_call(self, calls: int) -> float:
-        def loop(part: Part) -> None:
+        def loop(part: Part) -> float:
+            start, untimed = time.perf_counter(), 0.0
             for _ in range(calls):
+                if self.before is not None:
+                    begin = time.perf_counter()
+                    self.before(part)
+                    untimed += time.perf_counter() - begin
                 self.move(part)
+            return time.perf_counter() - start - untimed
 
-        start = time.perf_counter()
-        list(self.pool.map(loop, self.parts))
-        return (time.perf_counter() - start) / calls
+        return max(self.pool.map(loop, self.parts)) / calls
 
 
 class Copy(Library):
@@ -74,17 +83,15 @@ class Copy(Library):
     def activation(self, a: dict[str, Any], d: dict[str, Array]) -> Job:
         if a["size"] < IN_MEMORY:
             raise UnsupportedError("in cache it is no measure")
+        x = d["x"]
         if a["direction"] == BACKWARD:
-            return self._loops([lambda p: np.add(p[0], p[1], out=p[2])], d["x"], d["dy"])
-        return self._copy(d["x"], np.zeros_like(d["x"]))
+            arrays = (d["dy"], np.zeros_like(x), x, np.zeros_like(x))
+            return _Loops(
+                [lambda p: np.add(p[3], p[0], out=p[1])], arrays, self.threads,
+                before=lambda p: np.negative(p[2], out=p[3]),
+            )  # fmt: skip
+        return self._copy(x, np.zeros_like(x))
 
     def _copy(self, x: Array, y: Array) -> _Loops:
-        moves = [lambda p: np.copyto(p[2], p[0]), lambda p: np.negative(p[0], out=p[2])]
-        return self._loops(moves, x, x, y)
-
-    def _loops(
-        self, moves: list[Callable[[Part], object]], a: Array, b: Array, out: Array | None = None
-    ) -> _Loops:
-        arrays = (a, b, np.zeros_like(a) if out is None else out)
-        parts = zip(*(np.array_split(x, self.threads) for x in arrays), strict=True)
-        return _Loops(moves, list(parts))
+        moves = [lambda p: np.copyto(p[1], p[0]), lambda p: np.negative(p[0], out=p[1])]
+        return _Loops(moves, (x, y), self.threads)
