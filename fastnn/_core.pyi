@@ -1,4 +1,4 @@
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 UNARY: dict[str, tuple[int, str]]
@@ -67,6 +67,25 @@ class TensorBase:
     _hooks: Any
     def __init__(self, array: Array, requires_grad: bool = False) -> None: ...
     def __buffer__(self, flags: int, /) -> memoryview: ...
+
+class Node:
+    name: str
+    inputs: tuple[TensorBase, ...]
+    backward: Callable[..., Sequence[Array | None]] | None
+    output: Array | None
+    number: int
+    def __init__(
+        self,
+        name: str,
+        inputs: tuple[TensorBase, ...],
+        backward: Callable[..., Sequence[Array | None]],
+        output: Array | None = None,
+        adds: bool = False,
+    ) -> None: ...
+
+def run_backward(
+    root: TensorBase, gradient: Array, retain_graph: bool, wrap: Callable[[Array], TensorBase]
+) -> None: ...
 
 _Pair = tuple[int, int]
 

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from . import _core
-from .autograd import Backward, Node, _mode, run_backward
+from ._core import Node, run_backward
+from .autograd import Backward, _mode
 
 _hook_ids = itertools.count()
 _DTYPES = ("float32", "float64", "int64", "int32", "uint8", "bool")
@@ -147,21 +148,20 @@ class Tensor(_core.TensorBase):
         """
         if not self.requires_grad:
             raise RuntimeError("backward: this tensor was not computed from any that requires_grad")
+        own = self._array
         if gradient is None:
-            if self._array.size != 1:
+            if own.size != 1:
                 raise RuntimeError(
-                    f"backward: gradient is needed for a tensor of shape {self.shape}"
+                    f"backward: gradient is needed for a tensor of shape {own.shape}"
                 )
-            array = _core.full(self.shape, self._array.dtype, 1.0)
+            array = _core.full(own.shape, own.dtype, 1.0)
         else:
             array = as_tensor(gradient, "backward", "gradient")._array
-            if array.dtype != self._array.dtype:
-                raise TypeError(
-                    f"backward: gradient must be {self._array.dtype}, got {array.dtype}"
-                )
-            if array.shape != self.shape:
+            if array.dtype != own.dtype:
+                raise TypeError(f"backward: gradient must be {own.dtype}, got {array.dtype}")
+            if array.shape != own.shape:
                 raise ValueError(
-                    f"backward: gradient must have shape {self.shape}, got {array.shape}"
+                    f"backward: gradient must have shape {own.shape}, got {array.shape}"
                 )
         run_backward(self, array, retain_graph, Tensor)
 
