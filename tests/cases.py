@@ -297,7 +297,7 @@ def _softmax_cases() -> None:
 def _loss_cases() -> None:
     tight = {"forward": (32, 16), "backward": (32, 16)}
     exact = {"forward": (64, 64), "backward": (16, 0)}  # no cancellation in the gradient
-    sizes = [(1, 1), (1, 5), (4, 10), (33, 17), (3000, 10)]
+    sizes = [(1, 1), (1, 5), (4, 10), (33, 17), (19, 32), (5, 1100), (3000, 10)]
     for reduction in ("mean", "sum", "none"):
         for n, c in sizes:
             tight["backward"] = (32, 16 / n if reduction == "mean" else 16)

@@ -325,21 +325,27 @@ INTEGER_RANGE = {
 
 
 cdef int code_of_format(const char *format, Py_ssize_t itemsize) except -1:
-    cdef bytes f = b"B" if format == NULL else bytes(format).lstrip(b"@=<")
-    if f == b"f":
+    cdef const char *f = b"B"
+    if format != NULL:
+        f = format
+    while f[0] == c"@" or f[0] == c"=" or f[0] == c"<":
+        f += 1
+    cdef char code = f[0] if f[0] != 0 and f[1] == 0 else 0
+    if code == c"f":
         return DT_F32
-    if f == b"d":
+    if code == c"d":
         return DT_F64
-    if f in (b"l", b"q") and itemsize == 8:
+    if (code == c"l" or code == c"q") and itemsize == 8:
         return DT_I64
-    if f in (b"i", b"l") and itemsize == 4:
+    if (code == c"i" or code == c"l") and itemsize == 4:
         return DT_I32
-    if f == b"B":
+    if code == c"B":
         return DT_U8
-    if f == b"?":
+    if code == c"?":
         return DT_BOOL
+    cdef bytes got = f
     raise TypeError(
-        f"dtype: expected one of {', '.join(DTYPE_NAMES)}, got buffer format {f.decode()!r}"
+        f"dtype: expected one of {', '.join(DTYPE_NAMES)}, got buffer format {got.decode()!r}"
     )
 
 

@@ -23,6 +23,10 @@ __all__ = [
 ]  # fmt: skip
 
 
+_ARRAYS = (Tensor, np.ndarray)  # a union is made anew at each isinstance
+_INT64 = np.dtype(np.int64)
+
+
 def _check_reduction(op: str, reduction: str) -> None:
     if reduction not in ("mean", "sum", "none"):
         raise ValueError(f"{op}: reduction must be 'mean', 'sum' or 'none', got {reduction!r}")
@@ -39,7 +43,7 @@ def _labels(
     if not isinstance(target, np.ndarray) or target.dtype.kind not in "iu":
         got = getattr(target, "dtype", type(target).__name__)
         raise TypeError(f"{op}: {expected}, got {got}")
-    if target.dtype != np.int64:
+    if target.dtype != _INT64:
         target = target.astype(np.int64)
     return _core.from_buffer(target, copy=False)
 
@@ -99,7 +103,7 @@ def cross_entropy(
     if not 0.0 <= label_smoothing <= 1.0:
         raise ValueError(f"cross_entropy: label_smoothing must be in [0, 1], got {label_smoothing}")
     x = as_tensor(x, "cross_entropy")
-    if isinstance(target, Tensor | np.ndarray) and target.dtype.kind == "f" and target.ndim != 1:
+    if isinstance(target, _ARRAYS) and target.ndim != 1 and target.dtype.kind == "f":
         return _soft_cross_entropy(x, target, weight, reduction, label_smoothing)
     loss, dx, divisor = _core.cross_entropy(
         x._array,
