@@ -335,9 +335,10 @@ def test_every_small_gemm(k, dtype, target):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("m, n, k", [(32, 65, 128), (63, 130, 769), (128, 257, 130),
-                                     (64, 700, 1037), (101, 530, 1031), (16, 1, 300)])
+                                     (64, 700, 1037), (101, 530, 1031), (16, 1, 300),
+                                     (129, 11, 301), (3, 5, 4096), (2, 1, 4097)])
 def test_gemm_paths(m, n, k, dtype, target):
-    """Few rows by a transposed matrix, matrices beyond L2, their tails, and all transposes."""
+    """Few rows on either side, matrices beyond L2, their tails, and all transposes."""
     rng = np.random.default_rng(k)
     x, w, b = (rng.standard_normal(s).astype(dtype) for s in [(m, k), (n, k), n])
     x64, w64, b64 = (a.astype(np.float64) for a in (x, w, b))
@@ -358,6 +359,48 @@ def test_gemm_paths(m, n, k, dtype, target):
     for others in results[1:]:
         for y, other in zip(results[0], others, strict=True):
             assert y.tobytes() == other.tobytes()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("n, k", [(1, 13), (3, 36), (10, 131), (12, 145)])
+def test_rows_by_few_rows(n, k, dtype, target):
+    """A row's values depend on no other row, NaN included, nor on how many there are."""
+    rng = np.random.default_rng(n)
+    x, w, b = (rng.standard_normal(s).astype(dtype) for s in [(9, k), (n, k), n])
+    w[-1] = np.abs(w[-1])
+    x[2, k - 1], x[4, 0], w[n // 2, k // 2] = np.nan, np.inf, np.nan
+    y = value(F.linear(x, w, b))
+    hit = np.zeros(y.shape, dtype=bool)
+    hit[2] = hit[:, n // 2] = True
+    assert (np.isnan(y) == hit).all()
+    assert n == 1 or y[4, -1] == np.inf
+    assert np.isfinite(y[~hit & (np.arange(9) != 4)[:, None]]).all()
+    for rows in (1, 2, 3, 5):
+        assert value(F.linear(x[:rows], w, b)).tobytes() == y[:rows].tobytes()
+    assert value(F.linear(x[:0], w, b)).shape == (0, n)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("c", [1, 2, 10, 31, 32, 33, 600])
+def test_cross_entropy_row_by_row(c, dtype, target):
+    """A row's loss and gradient depend on no other row, NaN and infinity included."""
+    rng = np.random.default_rng(c)
+    x = rng.standard_normal((21, c)).astype(dtype)
+    x[3, c - 1], x[5, 0], x[7] = np.nan, np.inf, -np.inf
+    labels = rng.integers(0, c, 21)
+    for smoothing in (0.0, 0.1):
+        tx = leaf(x, True)
+        loss = F.cross_entropy(tx, labels, None, "none", smoothing)
+        loss.backward(np.ones(21, dtype))
+        bad = np.isin(np.arange(21), (3, 5, 7))
+        assert (np.isnan(value(loss)) == bad).all()
+        assert (np.isnan(tx.grad.numpy()).any(1) == bad).all()
+        for i in range(21):
+            row = leaf(x[i : i + 1], True)
+            one = F.cross_entropy(row, labels[i : i + 1], None, "none", smoothing)
+            one.backward(np.ones(1, dtype))
+            assert value(one).tobytes() == value(loss)[i].tobytes() or bad[i]
+            assert row.grad.numpy().tobytes() == tx.grad.numpy()[i].tobytes() or bad[i]
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
