@@ -230,7 +230,7 @@ void fnn_binary(int dtype, int op, void *z, const void *a, const void *b, int nd
     j.band = CHUNK / j.wide;
     assert(j.d.a[j.d.ndim - 1] == 0 || j.d.a[j.d.ndim - 1] == 1);
     assert(j.d.b[j.d.ndim - 1] == 0 || j.d.b[j.d.ndim - 1] == 1);
-    double each = binary_cost[op] > 0.0 ? binary_cost[op] : 0.1;
+    double each = binary_cost[op] > 0.0 ? binary_cost[op] : 0.13;
     double cost = (double)total * each * (dtype == FNN_F32 ? 1.0 : 2.0);
     if (fnn_threads(cost) == 1) { /* one task */
         j.wide = j.cols;
