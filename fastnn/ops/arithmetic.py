@@ -28,6 +28,8 @@ def unary(name: str, x: Any, p0: float = 0.0, p1: float = 0.0) -> Tensor:
     x = as_tensor(x, name)
     array = x._array
     y = _core.unary_fwd(op, array, p0, p1)
+    if not x.requires_grad:  # as `record` finds, but the closure is half of a small call
+        return Tensor(y)
     keep = y if saved == "Y" else array
     return record(name, y, (x,), lambda dy: (_core.unary_bwd(op, dy, keep, p0, p1),), keep is y)
 

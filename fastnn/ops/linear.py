@@ -41,6 +41,8 @@ def linear_act(x: Any, weight: Any, bias: Any, act: tuple[str, float, float] | N
     need_x, need_w = x.requires_grad, weight.requires_grad
     if bias is None:
         y = _core.linear_fwd(a, w, None, op, p0, p1)
+        if not (need_x or need_w):  # as `record` finds, but without making a closure
+            return Tensor(y)
         return record(
             "linear",
             y,
@@ -51,6 +53,8 @@ def linear_act(x: Any, weight: Any, bias: Any, act: tuple[str, float, float] | N
     bias = as_tensor(bias, "linear", "bias")
     need_b = bias.requires_grad
     y = _core.linear_fwd(a, w, bias._array, op, p0, p1)
+    if not (need_x or need_w or need_b):
+        return Tensor(y)
     return record(
         "linear",
         y,
