@@ -25,8 +25,9 @@ cdef int conv_algo(fnn_conv *g, int dt, object name) except -1:
         fnn_kernels_for(dt).conv2d_algo(&found, FNN_PASS_FWD, g)
         if found != FNN_CONV_WINOGRAD:
             raise ValueError(
-                "conv2d: algo='winograd' needs float32, a 3x3 or 5x5 kernel, stride 1, dilation 1 "
-                f"and one group, got {'float32' if dt == FNN_F32 else 'float64'}, {g.r}x{g.s}, "
+                "conv2d: algo='winograd' needs float32, a 3x3 or 5x5 kernel (divided by the stride "
+                "and rounded up), dilation 1 and one group, "
+                f"got {'float32' if dt == FNN_F32 else 'float64'}, {g.r}x{g.s}, "
                 f"stride {(g.stride_h, g.stride_w)}, dilation {(g.dil_h, g.dil_w)}, "
                 f"groups {g.groups}"
             )

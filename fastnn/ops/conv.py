@@ -52,11 +52,12 @@ def conv2d(
         Divides the channels; group g of the outputs sees group g of the inputs. groups = C with as
         many outputs is a depthwise convolution.
     algo : {"auto", "direct", "winograd"}
-        How forward and backward are computed. "winograd" is for float32, kernels 3x3 and 5x5,
-        stride 1, dilation 1 and one group: 4 (2.8) times fewer multiplications, rounding errors 3
-        to 5 times those of "direct", and a NaN or infinity reaches all pixels of the 4x4 (2x2)
-        tiles that see it. "auto" is what FASTNN_CONV_ALGO names, or the one that a cost table
-        expects to be faster: `conv2d_algo` tells which.
+        How forward and backward are computed. "winograd" is for float32, dilation 1, one group, and
+        kernels whose size divided by the stride, rounded up, is 3x3 or 5x5 (such as 11x11 with
+        stride 4): up to 4 (2.8) times fewer multiplications, rounding errors 3 to 5 times those
+        of "direct", and a NaN or infinity reaches all pixels of the 4x4 (2x2) tiles that see it.
+        "auto" is what FASTNN_CONV_ALGO names, or the one that a cost table expects to be faster:
+        `conv2d_algo` tells which.
 
     Returns
     -------
