@@ -80,7 +80,7 @@ def _conv(n, h, w, c, k, kernel, stride=1, padding=0, dilation=1, groups=1, bias
     kh, kw = ref.pair(kernel)
     settings = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
     inputs = [Input((n, h, w, c), draw), Input((k, kh, kw, c // groups)), Input((k,))]
-    if stride != 1 and kh > 3:  # Winograd's errors follow the sums of a tile, not of the element
+    if kh > 3:  # Winograd's errors follow the sums of a tile, not of the element
         options.setdefault("sum_c", 8.0)
     label = (f"{n}x{h}x{w}x{c}->{k} k{kernel} s{stride} p{padding} d{dilation} g{groups}"
              f"{'' if bias else ' no bias'}{'' if draw is normal else ' ' + draw.__name__}")

@@ -1,4 +1,4 @@
-"""Winograd convolutions with strides: every kernel and stride that folds to 3x3 or 5x5."""
+"""Winograd convolutions with strides or few channels, which fold to 3x3 or 5x5 without."""
 
 import numpy as np
 import pytest
@@ -50,6 +50,13 @@ SHAPES = [  # n, h, w, c, k, kernel, stride, padding
     (2, 19, 11, 7, 12, (11, 3), (4, 1), (3, 1)),
     (1, 11, 11, 1, 1, (11, 11), (4, 4), (0, 0)),  # one pixel
     (1, 1, 2, 2, 3, (5, 6), (2, 2), (7, 6)),  # most outputs see padding only
+    (3, 17, 22, 3, 32, (5, 5), (1, 1), (2, 2)),  # blocks of 2 by 2 outputs
+    (2, 13, 9, 1, 64, (5, 5), (1, 1), (0, 3)),
+    (9, 16, 15, 7, 96, (5, 5), (1, 1), (1, 2)),
+    (2, 12, 8, 16, 16, (5, 5), (1, 1), (4, 0)),
+    (2, 5, 6, 2, 32, (5, 5), (1, 1), (0, 0)),  # one block
+    (2, 33, 21, 1, 32, (9, 9), (2, 2), (3, 4)),
+    (3, 16, 20, 3, 64, (3, 3), (1, 1), (1, 1)),  # products with output channels in lanes
 ]
 
 
@@ -88,9 +95,11 @@ def test_nan_stays_in_its_image(target):
     assert np.isnan(dw).any()
 
 
-def test_large_kernels_with_strides_are_chosen_and_3x3_stays_direct():
+def test_who_is_chosen():
     chosen = F.conv2d_algo((8, 227, 227, 3), (96, 11, 11, 3), 4)
     assert set(chosen.values()) == {"winograd"}
+    chosen = F.conv2d_algo((32, 32, 32, 3), (64, 5, 5, 3), padding=2)
+    assert chosen["forward"] == "winograd"  # without blocks of outputs it would be direct
     arrays = data(2, 79, 79, 3, 96, (11, 11), (4, 4), (0, 0))
     options = (4, 4), (0, 0)
     for got, want in zip(
@@ -103,9 +112,27 @@ def test_large_kernels_with_strides_are_chosen_and_3x3_stays_direct():
         assert set(found.values()) == {"direct"}
 
 
-def test_a_recording_keeps_folded_weights():
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("shape", [(7, 8, 7, 3), (2, 12, 14, 16)], ids=str)
+def test_blocks_of_outputs_take_activations_and_sums(shape, target):
+    """The bits of separate steps, and of each image alone."""
+    _core.set_target(target)
+    x = data(*shape, 32, (5, 5), (1, 1), (2, 2))[0]
+    layer = nn.Conv2d(shape[-1], 32, 5, padding=2, bias_init=0.1, algo="winograd")
+    fused, y = nn.Sequential(layer, nn.Tanh())(x).numpy(), layer(x)
+    np.testing.assert_array_equal(fused, F.tanh(y).numpy())
+    for i in (0, shape[0] - 1):
+        np.testing.assert_array_equal(layer(x[i : i + 1]).numpy()[0], y.numpy()[i])
+    same = nn.Conv2d(16, 16, 5, padding=2, algo="winograd")
+    x = data(3, 9, 10, 16, 16, (5, 5), (1, 1), (2, 2))[0]
+    both = nn.Residual(nn.Sequential(same), activation="relu")(x).numpy()
+    np.testing.assert_array_equal(both, F.relu(same(x) + x).numpy())
+
+
+@pytest.mark.parametrize(("c", "kernel", "stride"), [(3, 11, 4), (3, 5, 1)])
+def test_a_recording_keeps_folded_weights(c, kernel, stride):
     x, *_ = data(*SHAPES[0])
-    layer = nn.Conv2d(3, 40, 11, stride=4, bias_init=0.1, algo="winograd")
+    layer = nn.Conv2d(c, 32, kernel, stride=stride, bias_init=0.1, algo="winograd")
     model = nn.Sequential(layer, nn.ReLU())
     compiled = fnn.compile(model)
     for _ in range(3):

@@ -119,17 +119,18 @@ cdef int conv2d_fwd_call(call *c) noexcept nogil:
 
 cdef Py_ssize_t pack_weights(call *c, void *packed) noexcept nogil:
     """Writes the weights p[2] of a convolution or a linear layer as its kernel reads them, unless
-    packed is NULL; returns how many numbers that are, 0 for other calls."""
+    packed is NULL; returns how many numbers that are, 0 for other calls, -1 if out of memory."""
     cdef fnn_conv g
     cdef ptrdiff_t size = 0
+    cdef fnn_status status = FNN_OK
     if c.kernel == conv2d_fwd_call:
-        fnn_kernels_for(c.dt).conv2d_pack(packed, &size, c.p[2], &c.g.conv)
+        status = fnn_kernels_for(c.dt).conv2d_pack(packed, &size, c.p[2], &c.g.conv)
     elif c.kernel == gemm_call and c.n[3] == 2 and c.n[4] == 1:  # x w^T: a 1x1 convolution
         memset(&g, 0, sizeof(fnn_conv))
         g.groups = g.r = g.s = g.stride_h = g.stride_w = 1
         g.k, g.c = c.n[1], c.n[2]
-        fnn_kernels_for(c.dt).conv2d_pack(packed, &size, c.p[2], &g)
-    return size
+        status = fnn_kernels_for(c.dt).conv2d_pack(packed, &size, c.p[2], &g)
+    return size if status == FNN_OK else -1
 
 
 def conv2d_fwd(Array x, Array w, object bias, tuple stride, tuple padding, tuple dilation,

@@ -342,8 +342,11 @@ cdef class Plan:
             p = &self.packings[i]
             a = <Array>p.weights
             if a.views or p.views_ever != a.views_ever or p.last_write != a.last_write:
-                p.views_ever, p.last_write = -1 if a.views else a.views_ever, a.last_write
-                pack_weights(&self.calls[p.call], self.calls[p.call].packed)
+                p.views_ever, p.last_write = -1, a.last_write
+                if pack_weights(&self.calls[p.call], self.calls[p.call].packed) < 0:
+                    raise MemoryError("fastnn: out of memory")
+                if not a.views:
+                    p.views_ever = a.views_ever
 
     def holds(self):
         """Whether the tensors are what they were: the same memory, requires_grad, no hooks."""
