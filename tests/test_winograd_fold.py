@@ -23,8 +23,7 @@ def data(n, h, w, c, k, kernel, stride, padding):
     """x, He weights, bias and dy, in float32."""
     rng = np.random.default_rng(n + h + 7 * w + 11 * c + 13 * k)
     size = [
-        (i + 2 * p - r) // s + 1
-        for i, p, r, s in zip((h, w), padding, kernel, stride, strict=True)
+        (i + 2 * p - r) // s + 1 for i, p, r, s in zip((h, w), padding, kernel, stride, strict=True)
     ]
     x, dy = rng.standard_normal((n, h, w, c)), rng.standard_normal((n, *size, k))
     weight = rng.standard_normal((k, *kernel, c)) * np.sqrt(2 / (kernel[0] * kernel[1] * c))
@@ -102,9 +101,7 @@ def test_who_is_chosen():
     assert chosen["forward"] == "winograd"  # without blocks of outputs it would be direct
     arrays = data(2, 79, 79, 3, 96, (11, 11), (4, 4), (0, 0))
     options = (4, 4), (0, 0)
-    for got, want in zip(
-        passes(*arrays, *options, "auto"), passes(*arrays, *options), strict=True
-    ):
+    for got, want in zip(passes(*arrays, *options, "auto"), passes(*arrays, *options), strict=True):
         np.testing.assert_array_equal(got, want)
     assert (passes(*arrays, *options, "direct")[0] != passes(*arrays, *options)[0]).any()
     for kernel, options in ((3, {}), (1, {}), (11, {"dilation": 2}), (11, {"dtype": "float64"})):
