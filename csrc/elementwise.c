@@ -17,7 +17,7 @@ static const double unary_cost[FNN_UNARY_COUNT] = {
     [FNN_UNARY_abs] = 0.08,   [FNN_UNARY_square] = 0.08,     [FNN_UNARY_clip] = 0.08,
     [FNN_UNARY_sqrt] = 0.15,  [FNN_UNARY_hardtanh] = 0.08,   [FNN_UNARY_threshold] = 0.08,
     [FNN_UNARY_softsign] = 0.1, [FNN_UNARY_hardsigmoid] = 0.08, [FNN_UNARY_hardswish] = 0.08,
-    [FNN_UNARY_smooth_l1] = 0.1, [FNN_UNARY_gelu] = 0.6,     [FNN_UNARY_softplus] = 0.6,
+    [FNN_UNARY_smooth_l1] = 0.1, [FNN_UNARY_gelu] = 0.4,     [FNN_UNARY_softplus] = 0.6,
     [FNN_UNARY_logsigmoid] = 0.5, [FNN_UNARY_gelu_tanh] = 0.5,
 };
 static const double binary_cost[FNN_BINARY_COUNT] = {[FNN_BINARY_pow] = 5.0};

@@ -270,6 +270,27 @@ def test_special_values(row, dtype, target):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("row", [row for row in UNARY if row[4]], ids=lambda row: row[0])
+def test_position_does_not_matter(row, dtype, target):
+    """Value and gradient depend on x alone: the same bits in whole vectors, blocks and tails."""
+    op, call, *_ = row
+
+    def both(x, dy):
+        tensor = leaf(x, True)
+        y = call(F, tensor)
+        y.backward(fnn.from_numpy(dy))
+        return value(y), [tensor.grad.numpy()]
+
+    rng = np.random.default_rng(5)
+    x, dy = rng.normal(scale=4, size=(2, 1100)).astype(dtype)
+    y, (dx,) = both(x, dy)
+    for start, size in [(1, 1099), (3, 7), (8, 1), (17, 31), (500, 600), (1070, 30)]:
+        cut = slice(start, start + size)
+        assert_same_bits(both(x[cut].copy(), dy[cut].copy()), (y[cut], [dx[cut]]),
+                         f"{op} from {start}")
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("row", BINARY, ids=lambda row: row[0])
 def test_special_pairs(row, dtype, target):
     op, call, oracle, tolerance = row

@@ -1,4 +1,4 @@
-"""Derive the polynomial coefficients of csrc/kernels/vmath.inc (needs mpmath).
+"""Derive the polynomial coefficients of csrc/kernels/vmath.inc and gelu.inc (needs mpmath).
 
 Remez exchange: find the polynomial p of a given degree that minimises max |w(x) (f(x) - p(x))|
 on an interval. Prints each coefficient rounded to its type, lowest power first, and the error
@@ -10,6 +10,8 @@ that is left.
 from __future__ import annotations
 
 import functools
+import math
+import textwrap
 from collections.abc import Callable
 
 import mpmath as mp
@@ -81,6 +83,42 @@ def normal_tail(b: mp.mpf, c: float) -> mp.mpf:
     return mp.erfc(a / mp.sqrt(2)) / 2 * mp.exp(a * a / 2) * (a + c)
 
 
+def normal(a: mp.mpf) -> mp.mpf:
+    """Phi(-a)."""
+    return mp.erfc(a / mp.sqrt(2)) / 2
+
+
+def normal_slope(a: mp.mpf) -> mp.mpf:
+    """Phi(-a) - a phi(a): the derivative of GELU at -a."""
+    return normal(a) - a * mp.npdf(a)
+
+
+def rows(f: Fn, w: Fn, count: int, end: float, linear: float, degree: int) -> None:
+    """Print c and the coefficients of f(a)'s polynomial in a - c, by columns, for each row.
+
+    a belongs to row round(a (square a + linear)), and `end` is where the last one ends. c is the
+    row's end: with all terms of one sign, their rounding errors are no larger than the sum's.
+    """
+    square = ((count - 0.51) / end - linear) / end
+
+    def start(row: float) -> float:
+        u = max(row - 0.5, 0)
+        return (math.sqrt(linear**2 + 4 * square * u) - linear) / (2 * square)
+
+    columns: list[list[mp.mpf]] = [[] for _ in range(degree + 2)]
+    worst = mp.mpf(0)
+    for i in range(count):
+        lo, hi = start(i), start(i + 1)
+        c = round(hi * 2**10) / 2**10 if i else 0
+        p, e = remez(lambda d, c=c: f(c + d), lambda d, c=c: w(c + d), lo - c, hi - c, degree)
+        worst = max(worst, e)
+        for column, x in zip(columns, [mp.mpf(c), *p], strict=True):
+            column.append(x)
+    print(f"{f.__name__}, {count} rows, square {square!r}: error {mp.nstr(worst, 3)}")
+    for column in columns:
+        print(textwrap.fill("{" + ", ".join(mp.nstr(x, 9) + "f" for x in column) + "},", 96))
+
+
 def show(name: str, c: list[mp.mpf], error: mp.mpf, double: bool) -> None:
     """Print one table as C literals."""
     print(f"{name}: error {mp.nstr(error, 3)}")
@@ -120,6 +158,15 @@ def main() -> None:
         end = mp.mpf(high) / (high + shift) - mid
         c, e = remez(tail, lambda u, tail=tail: 1 / tail(u), -mid, end, degree)
         show(f"normal, {kind}", c, e, double)
+    mp.mp.dps = 30
+    # Relative to the function as far as `near`; to the slope's minimum where it changes its sign.
+    for count, near, end, linear, degree in ((16, 6, 6, 1.5, 7), (8, 5, 6, 0.5, 8)):
+        rows(normal, lambda a, near=near: 1 / normal(min(a, near)), count, end, linear, degree)
+        rows(
+            normal_slope,
+            lambda a, near=near: 1 / max(-normal_slope(min(a, near)), 0.12 if a < 2 else 0),
+            count, end, linear, degree,
+        )  # fmt: skip
 
 
 if __name__ == "__main__":
