@@ -159,13 +159,13 @@ def main() -> None:
         c, e = remez(tail, lambda u, tail=tail: 1 / tail(u), -mid, end, degree)
         show(f"normal, {kind}", c, e, double)
     mp.mp.dps = 30
-    # Relative to the function as far as `near`; to the slope's minimum where it changes its sign.
-    for count, near, end, linear, degree in ((16, 6, 6, 1.5, 7), (8, 5, 6, 0.5, 8)):
-        rows(normal, lambda a, near=near: 1 / normal(min(a, near)), count, end, linear, degree)
+    for count, linear, degree in ((16, 1.5, 7), (8, 0.3, 8)):
+        rows(normal, lambda a: 1 / normal(a), count, 6, linear, degree)
+        # Relative to the slope, but to its minimum where it changes its sign.
         rows(
             normal_slope,
-            lambda a, near=near: 1 / max(-normal_slope(min(a, near)), 0.12 if a < 2 else 0),
-            count, end, linear, degree,
+            lambda a: 1 / max(-normal_slope(a), 0.12 if a < 2 else 0),
+            count, 6, linear, degree,
         )  # fmt: skip
 
 
