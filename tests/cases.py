@@ -80,8 +80,10 @@ def _conv(n, h, w, c, k, kernel, stride=1, padding=0, dilation=1, groups=1, bias
     kh, kw = ref.pair(kernel)
     settings = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
     inputs = [Input((n, h, w, c), draw), Input((k, kh, kw, c // groups)), Input((k,))]
-    if kh > 3:  # Winograd's errors follow the sums of a tile, not of the element
-        options.setdefault("sum_c", 8.0)
+    if kh > 3:  # Winograd's errors follow the sums of a tile, not of the element: most at corners,
+        # with tiles of 8; test_winograd.py bounds them all
+        eight = (kernel, stride, dilation, groups) == (5, 1, 1, 1)
+        options.setdefault("sum_c", 64.0 if eight else 8.0)
     label = (f"{n}x{h}x{w}x{c}->{k} k{kernel} s{stride} p{padding} d{dilation} g{groups}"
              f"{'' if bias else ' no bias'}{'' if draw is normal else ' ' + draw.__name__}")
     add("conv2d", label, call_f("conv2d", **settings), with_options(ref.conv2d, **settings),

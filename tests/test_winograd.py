@@ -60,6 +60,12 @@ SHAPES = [  # n, h, w, c, k, r, padding
     (2, 1, 1, 8, 8, 5, 4),
     (1, 5, 3, 3, 2, 5, 5),
     (9, 6, 7, 33, 130, 5, 3),
+    (1, 8, 9, 128, 256, 5, 2),  # sums of sums over the channels
+    (2, 7, 6, 130, 9, 5, 2),  # more channels than tiles of 8 take
+    (3, 5, 9, 17, 24, 5, 2),  # maps too small for them
+    (2, 4, 4, 33, 17, 5, 6),
+    (4, 1, 1, 16, 17, 5, 2),
+    (2, 1, 11, 6, 8, 5, 2),
 ]
 
 
@@ -124,12 +130,13 @@ def test_an_image_and_a_channel_do_not_depend_on_their_neighbours(r, target):
 
 @pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
-def test_nan_and_infinity_stay_in_their_image(bad, target):
+@pytest.mark.parametrize("r", [3, 5])
+def test_nan_and_infinity_stay_in_their_image(r, bad, target):
     _core.set_target(target)
-    x, weight, bias, dy = data(5, 6, 7, 16, 16, 3, 1)
-    clean_y, clean_dx, *_ = passes(x, weight, bias, dy, 1)
+    x, weight, bias, dy = data(5, 6, 7, 16, 16, r, r // 2)
+    clean_y, clean_dx, *_ = passes(x, weight, bias, dy, r // 2)
     x[2, 3, 3, 5] = dy[1, 0, 6, 2] = bad
-    y, dx, dw, db = passes(x, weight, bias, dy, 1)
+    y, dx, dw, db = passes(x, weight, bias, dy, r // 2)
     assert not np.isfinite(y[2, 2:5, 2:5]).any()  # all that see it
     assert not np.isfinite(dx[1, 0:2, 5:7]).any()
     for got, clean, image in ((y, clean_y, 2), (dx, clean_dx, 1)):

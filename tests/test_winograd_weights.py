@@ -61,6 +61,9 @@ SHAPES = [  # n, h, w, c, k, r, padding
     (2, 13, 10, 160, 24, 3, 3),
     (1, 5, 5, 9, 7, 5, 0),
     (2, 6, 3, 256, 20, 5, 4),
+    (9, 32, 33, 16, 24, 5, 2),  # more tiles of 8 than one sum takes
+    (3, 5, 9, 17, 33, 5, 2),  # maps too small for them
+    (4, 1, 1, 9, 16, 5, 3),
 ]
 
 
