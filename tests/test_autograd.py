@@ -231,6 +231,15 @@ def test_backward_checks_its_argument():
         fnn.ones(1).backward()
 
 
+@pytest.mark.parametrize("grad", [np.ones(2, np.float32), 5, "abc"])
+def test_a_grad_that_is_no_tensor_is_an_error_before_any_work(grad):
+    a, b = (fnn.tensor([1.0, 2.0], requires_grad=True) for _ in range(2))
+    b.grad = grad
+    with pytest.raises(TypeError, match=r"backward: \.grad must be a Tensor, got"):
+        (a * b).sum().backward()
+    assert a.grad is None and b.grad is grad
+
+
 def test_requires_grad_is_for_float_leaves():
     with pytest.raises(TypeError, match="int64"):
         fnn.tensor([1, 2], requires_grad=True)

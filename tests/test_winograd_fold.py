@@ -136,3 +136,15 @@ def test_a_recording_keeps_folded_weights(c, kernel, stride):
         np.testing.assert_array_equal(compiled(x).numpy(), model(x).numpy())
     layer.weight.numpy()[...] *= 2
     np.testing.assert_array_equal(compiled(x).numpy(), model(x).numpy())
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_what_no_tap_reads_counts_for_nothing(target):
+    _core.set_target(target)
+    for r, s, size in ((5, 2, (32, 30)), (11, 4, (38, 33))):
+        x, weight, bias, dy = data(2, *size, 3, 16, (r, r), (s, s), (0, 0))
+        expected = passes(x, weight, bias, dy, s, 0)
+        rows, cols = ((n - r) // s * s + r for n in size)
+        x[:, rows:], x[:, :, cols:] = np.nan, np.inf
+        for a, b in zip(passes(x, weight, bias, dy, s, 0), expected, strict=True):
+            np.testing.assert_array_equal(a, b)

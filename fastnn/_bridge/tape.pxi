@@ -42,7 +42,7 @@ cdef class Node:
     cdef int check_unwritten(self) except -1:
         """RuntimeError if an input or the output was written to since."""
         for tensor in self.inputs:
-            if owner_of((<TensorBase>tensor)._array).last_write > self.clock:
+            if owner_of((<TensorBase?>tensor)._array).last_write > self.clock:
                 raise RuntimeError(
                     f"backward: an input of {self.name} was modified in place after it was used"
                 )
@@ -66,6 +66,9 @@ def run_backward(TensorBase root not None, Array gradient not None, bint retain_
     cdef list order = [], leaves = []
     cdef dict watched = {}  # tensors with hooks, by their place
     find_below(root, order, leaves, watched)
+    for leaf in leaves:
+        if leaf.grad is not None and not isinstance(leaf.grad, TensorBase):
+            raise TypeError(f"backward: .grad must be a Tensor, got {type(leaf.grad).__name__}")
     cdef dict incoming = {place_of(root): gradient}
     cdef set shared = {root}  # leaves whose gradient something else refers to, too
     cdef Watch watch = <Watch>fnn_watch if watches and fnn_watch != NULL else None
