@@ -14,14 +14,6 @@ import fastnn.functional as F
 from fastnn import _core, config
 
 
-@pytest.fixture(autouse=True)
-def _restore():
-    threads, target = fnn.get_num_threads(), _core.current_target()
-    yield
-    fnn.set_num_threads(threads)
-    _core.set_target(target)
-
-
 def python(code, **env):
     """Runs code in a fresh interpreter; returns the finished process."""
     return subprocess.run(

@@ -16,11 +16,8 @@ TARGETS = _core.runnable_targets()
 
 
 @pytest.fixture(autouse=True)
-def _restore():
-    threads, target = fnn.get_num_threads(), _core.current_target()
+def _restore_algo():
     yield
-    fnn.set_num_threads(threads)
-    _core.set_target(target)
     _core.set_conv_algo("auto")
 
 

@@ -11,14 +11,6 @@ from fastnn import _core, nn
 TARGETS = _core.runnable_targets()
 
 
-@pytest.fixture(autouse=True)
-def _restore():
-    threads, target = fnn.get_num_threads(), _core.current_target()
-    yield
-    fnn.set_num_threads(threads)
-    _core.set_target(target)
-
-
 def data(n, h, w, c, k, kernel, stride, padding):
     """x, He weights, bias and dy, in float32."""
     rng = np.random.default_rng(n + h + 7 * w + 11 * c + 13 * k)

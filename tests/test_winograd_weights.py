@@ -11,14 +11,6 @@ from fastnn import _core
 TARGETS = _core.runnable_targets()
 
 
-@pytest.fixture(autouse=True)
-def _restore():
-    threads, target = fnn.get_num_threads(), _core.current_target()
-    yield
-    fnn.set_num_threads(threads)
-    _core.set_target(target)
-
-
 def data(n, h, w, c, k, r, padding, shift=0.0):
     """x and dy in float32."""
     rng = np.random.default_rng(n + h + 7 * w + 11 * c + 13 * k + r)
