@@ -42,6 +42,7 @@ int fnn_target_count(void) { return (int)(sizeof targets / sizeof *targets); }
 const char *fnn_target_name(int i) { return targets[i].target->name; }
 int fnn_target_runnable(int i) { return targets[i].runs() != 0; }
 int fnn_target_current(void) { return current; }
+int fnn_lanes(void) { return targets[current].target->lanes; }
 
 int fnn_target_select(int i)
 {

@@ -10,8 +10,8 @@
 
 #define CHUNK 16384 /* elements per task */
 
-/* Estimated ns per float element on one thread; a row that is not listed counts as a function of
- * the exponential's kind. */
+/* Estimated ns per float element on one thread with 8 lanes or more; a row that is not listed counts
+ * as a function of the exponential's kind. */
 static const double unary_cost[FNN_UNARY_COUNT] = {
     [FNN_UNARY_relu] = 0.08,  [FNN_UNARY_leaky_relu] = 0.08, [FNN_UNARY_neg] = 0.08,
     [FNN_UNARY_abs] = 0.08,   [FNN_UNARY_square] = 0.08,     [FNN_UNARY_clip] = 0.08,
@@ -25,6 +25,7 @@ static const double binary_cost[FNN_BINARY_COUNT] = {[FNN_BINARY_pow] = 5.0};
 static double unary_ns(int dtype, int op, ptrdiff_t n)
 {
     double each = unary_cost[op] > 0.0 ? unary_cost[op] : 0.3;
+    each *= fnn_lanes() < 8 ? 8.0 / fnn_lanes() : 1.0;
     return (double)n * each * (dtype == FNN_F32 ? 1.0 : 2.0);
 }
 

@@ -130,6 +130,7 @@ typedef struct {
 
 typedef struct {
     const char *name;
+    int lanes; /* floats in a vector */
     fnn_kernels f32, f64;
 } fnn_target;
 
@@ -144,6 +145,7 @@ const char *fnn_target_name(int i);
 int fnn_target_runnable(int i);             /* does this CPU have its instructions? */
 int fnn_target_select(int i);               /* 0, or -1 if not runnable */
 int fnn_target_current(void);
+int fnn_lanes(void);                        /* of the current target */
 const fnn_kernels *fnn_kernels_for(int dtype);
 
 /* --- element-wise drivers: broadcasting, cutting and threading around the table's rows --------- */

@@ -70,6 +70,21 @@ def test_every_call_in_its_layer_with_its_work():
     assert calls(p)["conv2d"] == 3
 
 
+def test_a_backward_that_fails_leaves_the_layer():
+    layer = nn.Sequential(nn.Linear(3, 2))
+
+    def fail(gradient):
+        raise ValueError("from a hook")
+
+    with fnn.profile() as p:
+        y = layer(fnn.ones((4, 3)))
+        y.register_hook(fail)
+        with pytest.raises(ValueError, match="from a hook"):
+            y.sum().backward()
+        F.relu(y)
+    assert [layer for op, _, layer, *_ in p.events if op == "relu"] == [""]
+
+
 def test_time_is_that_of_the_calls():
     a = fnn.randn(300, 300)
     start = time.perf_counter_ns()

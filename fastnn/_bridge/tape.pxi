@@ -77,41 +77,43 @@ def run_backward(TensorBase root not None, Array gradient not None, bint retain_
     cdef TensorBase tensor
     cdef Array dy, dx
     cdef tuple inputs
-    for node in order:
-        dy = incoming.pop(node, None)
-        if dy is None:
-            continue
-        if watch is not None:
-            watch.layer = node.layer
-        if node in watched:
-            dy = run_hooks(watched[node], dy, wrap)
-        backward, inputs = node.backward, node.inputs
-        if backward is None:
-            raise RuntimeError(
-                f"backward: the graph of {node.name} was freed by an earlier backward; "
-                "pass retain_graph=True to the first one"
-            )
-        if node.clock != writes:
-            node.check_unwritten()
-        if not retain_graph:
-            node.backward, node.inputs, node.output = None, (), None
-        before = incoming.pop(place_of(inputs[0]), None) if node.adds else None
-        grads = backward(dy) if before is None else backward(dy, before)
-        assert len(grads) == len(inputs), node.name
-        for i, dx in enumerate(grads):
-            tensor = inputs[i]
-            if dx is None or not tensor.requires_grad:
+    try:
+        for node in order:
+            dy = incoming.pop(node, None)
+            if dy is None:
                 continue
-            place = place_of(tensor)
-            if place in incoming:
-                incoming[place] = binary(ADD, incoming[place], dx)
-                shared.discard(tensor)
-            else:
-                incoming[place] = dx
-                if place is tensor and (dx is dy or dx.base is not None):
-                    shared.add(tensor)
-    if watch is not None:
-        watch.layer = layer
+            if watch is not None:
+                watch.layer = node.layer
+            if node in watched:
+                dy = run_hooks(watched[node], dy, wrap)
+            backward, inputs = node.backward, node.inputs
+            if backward is None:
+                raise RuntimeError(
+                    f"backward: the graph of {node.name} was freed by an earlier backward; "
+                    "pass retain_graph=True to the first one"
+                )
+            if node.clock != writes:
+                node.check_unwritten()
+            if not retain_graph:
+                node.backward, node.inputs, node.output = None, (), None
+            before = incoming.pop(place_of(inputs[0]), None) if node.adds else None
+            grads = backward(dy) if before is None else backward(dy, before)
+            assert len(grads) == len(inputs), node.name
+            for i, dx in enumerate(grads):
+                tensor = inputs[i]
+                if dx is None or not tensor.requires_grad:
+                    continue
+                place = place_of(tensor)
+                if place in incoming:
+                    incoming[place] = binary(ADD, incoming[place], dx)
+                    shared.discard(tensor)
+                else:
+                    incoming[place] = dx
+                    if place is tensor and (dx is dy or dx.base is not None):
+                        shared.add(tensor)
+    finally:
+        if watch is not None:
+            watch.layer = layer
     for tensor in leaves:
         dy = incoming.get(tensor)
         if dy is None:
