@@ -7,6 +7,12 @@
  */
 #ifndef FNN_REAL_H
 #define FNN_REAL_H
+/* A loop that gcc would unroll until it spills. */
+#if defined(__clang__)
+#define ROLLED _Pragma("nounroll")
+#else
+#define ROLLED _Pragma("GCC unroll 1")
+#endif
 #define FNN_PASTE_(a, b) a##_##b
 #define FNN_PASTE(a, b) FNN_PASTE_(a, b)
 #define FN(name) FNN_PASTE(name, SFX)
