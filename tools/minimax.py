@@ -88,6 +88,11 @@ def normal(a: mp.mpf) -> mp.mpf:
     return mp.erfc(a / mp.sqrt(2)) / 2
 
 
+def gelu_tail(a: mp.mpf) -> mp.mpf:
+    """a Phi(-a)."""
+    return a * normal(a)
+
+
 def normal_slope(a: mp.mpf) -> mp.mpf:
     """Phi(-a) - a phi(a): the derivative of GELU at -a."""
     return normal(a) - a * mp.npdf(a)
@@ -97,8 +102,10 @@ def rows(f: Fn, w: Fn, count: int, end: float, linear: float, degree: int) -> No
     """Print c and the coefficients of f(a)'s polynomial in a - c, by columns, for each row.
 
     a belongs to row round(a (square a + linear)), and `end` is where the last one ends. c is the
-    row's end: with all terms of one sign, their rounding errors are no larger than the sum's.
+    row's end: with all terms of one sign, their rounding errors are no larger than the sum's. Where
+    f(0) = 0, so is the first polynomial.
     """
+    tiny = mp.mpf("1e-20")
     square = ((count - 0.51) / end - linear) / end
 
     def start(row: float) -> float:
@@ -110,13 +117,23 @@ def rows(f: Fn, w: Fn, count: int, end: float, linear: float, degree: int) -> No
     for i in range(count):
         lo, hi = start(i), start(i + 1)
         c = round(hi * 2**10) / 2**10 if i else 0
-        p, e = remez(lambda d, c=c: f(c + d), lambda d, c=c: w(c + d), lo - c, hi - c, degree)
+        if i == 0 and f(mp.mpf(0)) == 0:
+            p, e = remez(
+                lambda d: f(d + tiny) / (d + tiny),
+                lambda d: w(d + tiny) * (d + tiny),
+                0,
+                hi,
+                degree - 1,
+            )
+            p = [mp.mpf(0), *p]
+        else:
+            p, e = remez(lambda d, c=c: f(c + d), lambda d, c=c: w(c + d), lo - c, hi - c, degree)
         worst = max(worst, e)
         for column, x in zip(columns, [mp.mpf(c), *p], strict=True):
             column.append(x)
     print(f"{f.__name__}, {count} rows, square {square!r}: error {mp.nstr(worst, 3)}")
     for column in columns:
-        print(textwrap.fill("{" + ", ".join(mp.nstr(x, 9) + "f" for x in column) + "},", 96))
+        print(textwrap.fill("{" + ", ".join(mp.nstr(x, 9) + "f" for x in column) + "},", 94))
 
 
 def show(name: str, c: list[mp.mpf], error: mp.mpf, double: bool) -> None:
@@ -159,8 +176,8 @@ def main() -> None:
         c, e = remez(tail, lambda u, tail=tail: 1 / tail(u), -mid, end, degree)
         show(f"normal, {kind}", c, e, double)
     mp.mp.dps = 30
-    for count, linear, degree in ((16, 1.5, 7), (8, 0.3, 8)):
-        rows(normal, lambda a: 1 / normal(a), count, 6, linear, degree)
+    for count, linear, degree in ((16, 1.5, 7), (8, 0.45, 8)):
+        rows(gelu_tail, lambda a: 1 / gelu_tail(a), count, 6, linear, degree)
         # Relative to the slope, but to its minimum where it changes its sign.
         rows(
             normal_slope,
