@@ -34,7 +34,6 @@ static inline __m256i v_tail_f64(ptrdiff_t n)
 #define FNN_SIMD_OPS(S, T, V, VI, M, I, ISET, P, ITYPE) \
     static inline V v_load_##S(const T *p) { return _mm256_loadu_##P(p); }                       \
     static inline void v_store_##S(T *p, V a) { _mm256_storeu_##P(p, a); }                       \
-    static inline void v_stream_##S(T *p, V a) { _mm256_stream_##P(p, a); }                      \
     static inline V v_loadn_##S(const T *p, ptrdiff_t n)                                         \
     {                                                                                            \
         return _mm256_maskload_##P(p, v_tail_##S(n));                                            \
@@ -72,9 +71,7 @@ static inline __m256i v_tail_f64(ptrdiff_t n)
     static inline V v_frombits_##S(VI a) { return _mm256_castsi256_##P(a); }                     \
     static inline VI v_iset1_##S(ITYPE a) { return _mm256_set1_##ISET(a); }                      \
     static inline VI v_iadd_##S(VI a, VI b) { return _mm256_add_##I(a, b); }                     \
-    static inline VI v_isub_##S(VI a, VI b) { return _mm256_sub_##I(a, b); }                     \
-    static inline VI v_iand_##S(VI a, VI b) { return _mm256_and_si256(a, b); }                   \
-    static inline VI v_ior_##S(VI a, VI b) { return _mm256_or_si256(a, b); }
+    static inline VI v_isub_##S(VI a, VI b) { return _mm256_sub_##I(a, b); }
 
 FNN_SIMD_OPS(f32, float, vf32, vi32, vm32, epi32, epi32, ps, int32_t)
 FNN_SIMD_OPS(f64, double, vf64, vi64, vm64, epi64, epi64x, pd, int64_t)
@@ -108,16 +105,8 @@ static inline double v_hmax_f64(vf64 a)
 #define v_ishr_f32(a, n) _mm256_srli_epi32(a, n)
 #define v_ishl_f64(a, n) _mm256_slli_epi64(a, n)
 #define v_ishr_f64(a, n) _mm256_srli_epi64(a, n)
-static inline vi32 v_toint_f32(vf32 a) { return _mm256_cvtps_epi32(a); }
 static inline vf32 v_fromint_f32(vi32 a) { return _mm256_cvtepi32_ps(a); }
-/* No 64-bit conversion in AVX2: adding 1.5 * 2^52 leaves the integer in the low mantissa bits
- * (valid for |a| < 2^51, which every caller guarantees). */
-static inline vi64 v_toint_f64(vf64 a)
-{
-    const __m256d magic = _mm256_set1_pd(6755399441055744.0);
-    return _mm256_sub_epi64(_mm256_castpd_si256(_mm256_add_pd(a, magic)),
-                            _mm256_castpd_si256(magic));
-}
+/* No 64-bit conversion in AVX2: 1.5 * 2^52 plus an integer has it in the low mantissa bits. */
 static inline vf64 v_fromint_f64(vi64 a)
 {
     const __m256d magic = _mm256_set1_pd(6755399441055744.0);
@@ -153,7 +142,7 @@ static inline void v_transpose_f64(vf64 *r)
 }
 
 /* Two factors of about half the exponent each: only the second can round. The addition leaves n
- * plus twice the exponent bias in the low bits, as in toint. */
+ * plus twice the exponent bias in the low mantissa bits. */
 static inline vf32 v_ldexp_f32(vf32 a, vf32 n)
 {
     vi32 e = v_bits_f32(v_add_f32(n, v_set1_f32(0x1.8p23f + 254))), half = v_ishr_f32(e, 1);

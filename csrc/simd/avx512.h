@@ -24,7 +24,6 @@ typedef __mmask8 vm64;
 #define FNN_SIMD_OPS(S, T, V, VI, M, I, P, ITYPE) \
     static inline V v_load_##S(const T *p) { return _mm512_loadu_##P(p); }                       \
     static inline void v_store_##S(T *p, V a) { _mm512_storeu_##P(p, a); }                       \
-    static inline void v_stream_##S(T *p, V a) { _mm512_stream_##P(p, a); }                      \
     static inline M v_tail_##S(ptrdiff_t n) { return (M)((1u << n) - 1u); }                      \
     static inline V v_loadn_##S(const T *p, ptrdiff_t n)                                         \
     {                                                                                            \
@@ -66,9 +65,7 @@ typedef __mmask8 vm64;
     static inline V v_frombits_##S(VI a) { return _mm512_castsi512_##P(a); }                     \
     static inline VI v_iset1_##S(ITYPE a) { return _mm512_set1_##I(a); }                         \
     static inline VI v_iadd_##S(VI a, VI b) { return _mm512_add_##I(a, b); }                     \
-    static inline VI v_isub_##S(VI a, VI b) { return _mm512_sub_##I(a, b); }                     \
-    static inline VI v_iand_##S(VI a, VI b) { return _mm512_and_si512(a, b); }                   \
-    static inline VI v_ior_##S(VI a, VI b) { return _mm512_or_si512(a, b); }
+    static inline VI v_isub_##S(VI a, VI b) { return _mm512_sub_##I(a, b); }
 
 FNN_SIMD_OPS(f32, float, vf32, vi32, vm32, epi32, ps, int32_t)
 FNN_SIMD_OPS(f64, double, vf64, vi64, vm64, epi64, pd, int64_t)
@@ -79,9 +76,7 @@ FNN_SIMD_OPS(f64, double, vf64, vi64, vm64, epi64, pd, int64_t)
 #define v_ishr_f32(a, n) _mm512_srli_epi32(a, n)
 #define v_ishl_f64(a, n) _mm512_slli_epi64(a, n)
 #define v_ishr_f64(a, n) _mm512_srli_epi64(a, n)
-static inline vi32 v_toint_f32(vf32 a) { return _mm512_cvtps_epi32(a); }
 static inline vf32 v_fromint_f32(vi32 a) { return _mm512_cvtepi32_ps(a); }
-static inline vi64 v_toint_f64(vf64 a) { return _mm512_cvtpd_epi64(a); }
 static inline vf64 v_fromint_f64(vi64 a) { return _mm512_cvtepi64_pd(a); }
 /* Transposes 4 by 4 blocks inside the 128-bit quarters, then the quarters. */
 static inline void v_transpose_f32(vf32 *r)

@@ -3,8 +3,7 @@
  * NEON or scalar code. It also documents the set of operations; avx2.h and avx512.h hold the same.
  *
  *   v_OP_f32, v_OP_f64      one operation on a whole vector of VL_f32 or VL_f64 lanes
- *   load store stream       unaligned load and store; stream needs an aligned address and may
- *                           bypass the cache
+ *   load store              unaligned
  *   loadn storen            the first n lanes, 0 < n <= VL; other lanes load as 0; never over-reads
  *   fma(a,b,c) fnma(a,b,c)  a*b+c and c-a*b (one rounding where the target has FMA, else two)
  *   mul_low(a,b,p)          a*b - p for p = mul(a,b): exact (f64 without FMA: to one part in 2^105)
@@ -13,9 +12,9 @@
  *   lt le gt ge eq isnan    masks; select(m, a, b) = m ? a : b; lanes(n): the first n lanes
  *   hsum hmax               sum (in a fixed order) and maximum (NaN: any lane) of the lanes
  *   round                   to nearest, ties to even, for |a| < 2^22 (f32) and 2^51 (f64)
- *   bits frombits           reinterpretation; iset1 iadd isub iand ior ishl ishr on integer lanes
+ *   bits frombits           reinterpretation; iset1 iadd isub ishl ishr on integer lanes
  *                           (ishr is logical)
- *   toint fromint           conversion, rounding to nearest, for |a| < 2^22 (f32), 2^51 (f64)
+ *   fromint                 conversion, for |a| < 2^22 (f32), 2^51 (f64)
  *   transpose(r)            the VL by VL matrix whose rows are r[0 .. VL)
  *   mor any                 either mask; is any lane of a mask set?
  *   load_u8 store_u8        lanes from and to bytes (whole numbers 0 to 255); loadn_u8 storen_u8
@@ -56,7 +55,6 @@ typedef vi64 vm64;
         return a;                                                                                \
     }                                                                                            \
     static inline void v_store_##S(T *p, V a) { memcpy(p, &a, sizeof a); }                       \
-    static inline void v_stream_##S(T *p, V a) { memcpy(p, &a, sizeof a); }                      \
     static inline V v_loadn_##S(const T *p, ptrdiff_t n)                                         \
     {                                                                                            \
         V a = {0};                                                                               \
@@ -104,8 +102,6 @@ typedef vi64 vm64;
     static inline VI v_iset1_##S(ITYPE a) { return (VI){0} + a; }                                \
     static inline VI v_iadd_##S(VI a, VI b) { return (VI)((VU)a + (VU)b); }                      \
     static inline VI v_isub_##S(VI a, VI b) { return (VI)((VU)a - (VU)b); }                      \
-    static inline VI v_iand_##S(VI a, VI b) { return a & b; }                                    \
-    static inline VI v_ior_##S(VI a, VI b) { return a | b; }                                     \
     static inline V v_round_##S(V a)                                                             \
     {                                                                                            \
         const V magic = v_set1_##S(MAGIC);                                                       \
@@ -131,11 +127,6 @@ typedef vi64 vm64;
         for (int i = 1; i < VL_##S; i++)                                                         \
             m = a[i] > m ? a[i] : m;                                                             \
         return m;                                                                                \
-    }                                                                                            \
-    static inline VI v_toint_##S(V a)                                                            \
-    {                                                                                            \
-        const V magic = v_set1_##S(MAGIC);                                                       \
-        return v_isub_##S((VI)(a + magic), (VI)magic);                                           \
     }                                                                                            \
     static inline V v_fromint_##S(VI a)                                                          \
     {                                                                                            \
@@ -178,7 +169,7 @@ FNN_PLAIN_OPS(f64, vf64, sqrt)
 #define v_ishr_f64(a, n) ((vi64)((vu64)(a) >> (n)))
 
 /* Two factors of about half the exponent each: only the second can round. The addition leaves n
- * plus twice the exponent bias in the low bits, as in toint. */
+ * plus twice the exponent bias in the low mantissa bits. */
 static inline vf32 v_ldexp_f32(vf32 a, vf32 n)
 {
     vi32 e = v_bits_f32(v_add_f32(n, v_set1_f32(0x1.8p23f + 254))), half = v_ishr_f32(e, 1);
