@@ -8,7 +8,7 @@
 #include <assert.h>
 #include <string.h>
 
-#define CHUNK 16384 /* elements per task */
+#define CHUNK 16384 /* elements per task, of long arrays FNN_LONG_ROW */
 
 /* Estimated ns per float element on one thread with 8 lanes or more; a row that is not listed counts
  * as a function of the exponential's kind. */
@@ -39,7 +39,7 @@ typedef struct {
     fnn_unary_bwd_fn bwd;
     char *out;
     const char *a, *b;
-    ptrdiff_t n;
+    ptrdiff_t n, chunk;
     size_t item;
     const double *p;
 } unary_job;
@@ -47,37 +47,40 @@ typedef struct {
 static void unary_task(void *ctx, ptrdiff_t i)
 {
     const unary_job *j = ctx;
-    ptrdiff_t n = min_size(CHUNK, j->n - i * CHUNK);
-    size_t at = (size_t)i * CHUNK * j->item;
+    ptrdiff_t n = min_size(j->chunk, j->n - i * j->chunk);
+    size_t at = (size_t)(i * j->chunk) * j->item;
     if (j->fwd)
         j->fwd(j->out + at, j->a + at, n, j->p);
     else
         j->bwd(j->out + at, j->a + at, j->b ? j->b + at : NULL, n, j->p);
 }
 
+/* In long rows, as long as each thread has some of them to begin with and to take over. */
+static void unary_run(unary_job *j, double cost)
+{
+    const int threads = j->n <= CHUNK ? 1 : fnn_threads(cost);
+    if (threads == 1) {
+        j->chunk = j->n;
+        unary_task(j, 0);
+        return;
+    }
+    j->chunk = j->n / FNN_LONG_ROW >= 8 * threads ? FNN_LONG_ROW : CHUNK;
+    fnn_parallel_for(cuts(j->n, j->chunk), cost, FNN_STATIC, unary_task, j);
+}
+
 void fnn_unary_fwd(int dtype, int op, void *y, const void *x, ptrdiff_t n, const double *p)
 {
     fnn_unary_fwd_fn fwd = fnn_kernels_for(dtype)->unary_fwd[op];
-    double cost = unary_ns(dtype, op, n);
-    if (n <= CHUNK || fnn_threads(cost) == 1) {
-        fwd(y, x, n, p);
-        return;
-    }
-    unary_job j = {fwd, NULL, y, x, NULL, n, dtype == FNN_F32 ? 4 : 8, p};
-    fnn_parallel_for(cuts(n, CHUNK), cost, FNN_STATIC, unary_task, &j);
+    unary_job j = {fwd, NULL, y, x, NULL, n, 0, dtype == FNN_F32 ? 4 : 8, p};
+    unary_run(&j, unary_ns(dtype, op, n));
 }
 
 void fnn_unary_bwd(int dtype, int op, void *dx, const void *dy, const void *s, ptrdiff_t n,
                    const double *p)
 {
     fnn_unary_bwd_fn bwd = fnn_kernels_for(dtype)->unary_bwd[op];
-    double cost = unary_ns(dtype, op, n);
-    if (n <= CHUNK || fnn_threads(cost) == 1) {
-        bwd(dx, dy, s, n, p);
-        return;
-    }
-    unary_job j = {NULL, bwd, dx, dy, s, n, dtype == FNN_F32 ? 4 : 8, p};
-    fnn_parallel_for(cuts(n, CHUNK), cost, FNN_STATIC, unary_task, &j);
+    unary_job j = {NULL, bwd, dx, dy, s, n, 0, dtype == FNN_F32 ? 4 : 8, p};
+    unary_run(&j, unary_ns(dtype, op, n));
 }
 
 /* --- merging dimensions ---------------------------------------------------------------------- */

@@ -91,6 +91,8 @@ typedef struct {
 
 /* --- kernel table ---------------------------------------------------------------------------- */
 
+/* Arrays of so many elements are not expected in a cache: element-wise rows ask for them ahead. */
+#define FNN_LONG_ROW 65536
 typedef void (*fnn_unary_fwd_fn)(void *y, const void *x, ptrdiff_t n, const double *p);
 typedef void (*fnn_unary_bwd_fn)(void *dx, const void *dy, const void *s, ptrdiff_t n,
                                  const double *p);

@@ -269,25 +269,41 @@ def test_special_values(row, dtype, target):
                      name=f"{op} gradient")
 
 
+def forward_backward(call, x, dy) -> tuple[np.ndarray, list]:
+    tensor = leaf(x, True)
+    y = call(F, tensor)
+    y.backward(fnn.from_numpy(dy))
+    return value(y), [tensor.grad.numpy()]
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("row", [row for row in UNARY if row[4]], ids=lambda row: row[0])
 def test_position_does_not_matter(row, dtype, target):
     """Value and gradient depend on x alone: the same bits in whole vectors, blocks and tails."""
     op, call, *_ = row
-
-    def both(x, dy):
-        tensor = leaf(x, True)
-        y = call(F, tensor)
-        y.backward(fnn.from_numpy(dy))
-        return value(y), [tensor.grad.numpy()]
-
     rng = np.random.default_rng(5)
     x, dy = rng.normal(scale=4, size=(2, 1100)).astype(dtype)
-    y, (dx,) = both(x, dy)
+    y, (dx,) = forward_backward(call, x, dy)
     for start, size in [(1, 1099), (3, 7), (8, 1), (17, 31), (500, 600), (1070, 30)]:
         cut = slice(start, start + size)
-        assert_same_bits(both(x[cut].copy(), dy[cut].copy()), (y[cut], [dx[cut]]),
-                         f"{op} from {start}")
+        assert_same_bits(forward_backward(call, x[cut].copy(), dy[cut].copy()),
+                         (y[cut], [dx[cut]]), f"{op} from {start}")
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("op", ["relu", "tanh", "silu", "gelu"])
+def test_long_arrays_are_cut_without_a_trace(op, dtype, target):
+    """16 and 32 long rows (FNN_LONG_ROW) repeat a short array's bits; each time others, since freed
+    memory is used again."""
+    rng = np.random.default_rng(6)
+    x, dy = rng.normal(scale=4, size=(2, 8191)).astype(dtype)
+    y, (dx,) = forward_backward(call_f(op), x, dy)
+    for threads in THREADS:
+        fnn.set_num_threads(threads)
+        for times in (129, 260):
+            many = [np.tile(np.roll(a, threads + times), times) for a in (x, dy, y, dx)]
+            assert_same_bits(forward_backward(call_f(op), *many[:2]), (many[2], many[3:]),
+                             f"{op} {times} times at {threads} threads")
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
