@@ -27,7 +27,7 @@ CALLS = {
     "hardswish": lambda x: F.hardswish(x),
 }
 EVERY = ("sigmoid", "tanh", "exp")  # the others: every 7th float
-CHUNK = 1 << 24
+CHUNK = 1 << 20
 
 
 @pytest.fixture(scope="module")

@@ -73,9 +73,13 @@ static double ulp_error(double truth, float y)
         return isnan(truth) && isnan(y) ? 0 : WRONG_CLASS;
     if (fabs(truth) >= limit)
         return isinf(y) && (y > 0) == (truth > 0) ? 0 : WRONG_CLASS;
-    double value = isinf(y) ? copysign(limit, y) : y;
-    int exponent = truth == 0 ? -126 : ilogb(truth);
-    return fabs(value - truth) / ldexp(1, (exponent < -126 ? -126 : exponent) - 23);
+    double value = isinf(y) ? copysign(limit, y) : y, lowest = 0x1p-126, inverse;
+    double size = fabs(truth) < lowest ? lowest : fabs(truth);
+    uint64_t bits; /* of size, and then of 1 / spacing = 2^(23 - exponent): no call of ldexp */
+    memcpy(&bits, &size, sizeof bits);
+    bits = (uint64_t)(2 * 1023 + 23) * ((uint64_t)1 << 52) - (bits & 0x7ff0000000000000);
+    memcpy(&inverse, &bits, sizeof inverse);
+    return fabs(value - truth) * inverse;
 }
 
 /* The largest error over n elements; *worst is the first index that has it. */
