@@ -176,8 +176,9 @@ def main() -> None:
         c, e = remez(tail, lambda u, tail=tail: 1 / tail(u), -mid, end, degree)
         show(f"normal, {kind}", c, e, double)
     mp.mp.dps = 30
+    for count, linear, degree in ((16, 1.8, 6), (8, 0.8, 7)):
+        rows(gelu_tail, lambda a: 1 / gelu_tail(a), count, 5.1, linear, degree)
     for count, linear, degree in ((16, 1.5, 7), (8, 0.45, 8)):
-        rows(gelu_tail, lambda a: 1 / gelu_tail(a), count, 6, linear, degree)
         # Relative to the slope, but to its minimum where it changes its sign.
         rows(
             normal_slope,

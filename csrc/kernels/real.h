@@ -7,12 +7,15 @@
  */
 #ifndef FNN_REAL_H
 #define FNN_REAL_H
-/* A loop that gcc would unroll until it spills. */
+/* A loop that gcc would unroll until it spills, and one that it would leave (to 16 rounds). */
 #if defined(__clang__)
 #define ROLLED _Pragma("nounroll")
+#define UNROLLED _Pragma("unroll")
 #else
 #define ROLLED _Pragma("GCC unroll 1")
+#define UNROLLED _Pragma("GCC unroll 16")
 #endif
+#define ALWAYS_INLINE static inline __attribute__((always_inline))
 #define FNN_PASTE_(a, b) a##_##b
 #define FNN_PASTE(a, b) FNN_PASTE_(a, b)
 #define FN(name) FNN_PASTE(name, SFX)
