@@ -200,6 +200,7 @@ FNN_BYTE_OPS(f64, vf64)
 static inline vi32 v_ixor_f32(vi32 a, vi32 b) { return _mm256_xor_si256(a, b); }
 static inline vi32 v_mul_even_u32(vi32 a, vi32 b) { return _mm256_mul_epu32(a, b); }
 static inline vi32 v_reverse4_u32(vi32 a) { return _mm256_shuffle_epi32(a, 0x1b); }
+static inline unsigned v_mask_bits_f32(vm32 a) { return (unsigned)_mm256_movemask_ps(a); }
 /* Each lane the one of t that the low bits of i say. */
 static inline vf32 v_permute_f32(vf32 t, vi32 i)
 {

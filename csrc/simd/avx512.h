@@ -166,6 +166,7 @@ static inline void v_storen_u8_f64(uint8_t *p, vf64 a, ptrdiff_t n)
 static inline vi32 v_ixor_f32(vi32 a, vi32 b) { return _mm512_xor_si512(a, b); }
 static inline vi32 v_mul_even_u32(vi32 a, vi32 b) { return _mm512_mul_epu32(a, b); }
 static inline vi32 v_reverse4_u32(vi32 a) { return _mm512_shuffle_epi32(a, (_MM_PERM_ENUM)0x1b); }
+static inline unsigned v_mask_bits_f32(vm32 a) { return a; }
 /* Each lane the one of t that the low bits of i say. */
 static inline vf32 v_permute_f32(vf32 t, vi32 i)
 {

@@ -21,6 +21,7 @@
  *   ixor_f32 mul_even_u32   32-bit lanes: exclusive or; products of the even lanes, 64 bits wide
  *   reverse4_u32            32-bit lanes of each 128 bits in reverse order
  *   permute_f32(t, i)       lane i of t for each lane; i's higher bits do not count. Not here
+ *   mask_bits_f32           a mask's lanes as bits, the first lane's lowest. Not here
  */
 #ifndef FNN_SIMD_H
 #define FNN_SIMD_H
