@@ -419,6 +419,18 @@ def test_rows_by_few_rows(n, k, dtype, target):
     assert value(F.linear(x[:0], w, b)).shape == (0, n)
 
 
+@pytest.mark.parametrize("n", [7, 40, 300, 5000])
+def test_gelu_in_place(n, target):
+    """As the last step of a product it overwrites its input, also where x < -6, far from the tables."""
+    rng = np.random.default_rng(0)
+    x = fnn.tensor(rng.standard_normal((3, 8), dtype=np.float32) * 4)
+    w = fnn.tensor(rng.standard_normal((n, 8), dtype=np.float32))
+    y = fnn.functional.linear(x, w)
+    assert (y.numpy() < -6).any()
+    fused = linear_act(x, w, None, ("gelu", 0.0, 0.0))
+    np.testing.assert_array_equal(fused.numpy(), fnn.functional.gelu(y).numpy())
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("c", [1, 2, 10, 31, 32, 33, 600])
 def test_cross_entropy_row_by_row(c, dtype, target):
