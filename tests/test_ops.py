@@ -421,7 +421,7 @@ def test_rows_by_few_rows(n, k, dtype, target):
 
 @pytest.mark.parametrize("n", [7, 40, 300, 5000])
 def test_gelu_in_place(n, target):
-    """As the last step of a product it overwrites its input, also where x < -6, far from the tables."""
+    """As the last step of a product it overwrites x, also where that is far below its tables."""
     rng = np.random.default_rng(0)
     x = fnn.tensor(rng.standard_normal((3, 8), dtype=np.float32) * 4)
     w = fnn.tensor(rng.standard_normal((n, 8), dtype=np.float32))
