@@ -28,6 +28,7 @@ CALLS = {
 }
 EVERY = ("sigmoid", "tanh", "exp")  # the others: every 7th float
 CHUNK = 1 << 20
+BLOCKS = 211  # on every target: a block of vectors, single vectors, and a part of one
 
 
 @pytest.fixture(scope="module")
@@ -93,8 +94,19 @@ def test_limits_are_exact(function, x, expected):
     for target in _core.runnable_targets():
         _core.set_target(target)
         for dtype in (np.float32, np.float64):
-            y = CALLS[function](fnn.tensor(np.full(19, x, dtype=dtype))).numpy()
+            y = CALLS[function](fnn.tensor(np.full(BLOCKS, x, dtype=dtype))).numpy()
             assert y.dtype == dtype and (y == dtype(expected)).all(), (target, dtype, y)
+
+
+@pytest.mark.parametrize("function", ["tanh", "softsign"])
+def test_odd_functions_keep_the_sign_of_zero(function):
+    for target in _core.runnable_targets():
+        _core.set_target(target)
+        for dtype in (np.float32, np.float64):
+            x = np.zeros(BLOCKS, dtype=dtype)
+            x[::3] = -0.0
+            y = CALLS[function](fnn.tensor(x)).numpy()
+            assert (np.signbit(y) == np.signbit(x)).all(), (target, dtype)
 
 
 def test_measure_finds_one_wrong_element(ulp):

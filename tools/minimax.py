@@ -1,4 +1,4 @@
-"""Derive the polynomial coefficients of csrc/kernels/vmath.inc and gelu.inc (needs mpmath).
+"""Derive the polynomial coefficients of csrc/kernels: vmath, activations, gelu (needs mpmath).
 
 Remez exchange: find the polynomial p of a given degree that minimises max |w(x) (f(x) - p(x))|
 on an interval. Prints each coefficient rounded to its type, lowest power first, and the error
@@ -175,9 +175,11 @@ def main() -> None:
         end = mp.mpf(high) / (high + shift) - mid
         c, e = remez(tail, lambda u, tail=tail: 1 / tail(u), -mid, end, degree)
         show(f"normal, {kind}", c, e, double)
+    c, e = remez(tanh_tail, lambda z: z + 1e-4, 0, mp.mpf(1) / 64, 1)
+    show("tanh beside a table of quarters", c, e, False)
     mp.mp.dps = 30
-    for count, linear, degree in ((16, 1.8, 6), (8, 0.8, 7)):
-        rows(gelu_tail, lambda a: 1 / gelu_tail(a), count, 5.1, linear, degree)
+    for count, end, linear, degree in ((16, 5.7, 1.25, 6), (8, 5.1, 0.8, 7)):
+        rows(gelu_tail, lambda a: 1 / gelu_tail(a), count, end, linear, degree)
     for count, linear, degree in ((16, 1.5, 7), (8, 0.45, 8)):
         # Relative to the slope, but to its minimum where it changes its sign.
         rows(

@@ -50,6 +50,7 @@ static inline __m256i v_tail_f64(ptrdiff_t n)
     static inline V v_div_##S(V a, V b) { return _mm256_div_##P(a, b); }                         \
     static inline V v_fma_##S(V a, V b, V c) { return _mm256_fmadd_##P(a, b, c); }               \
     static inline V v_fnma_##S(V a, V b, V c) { return _mm256_fnmadd_##P(a, b, c); }             \
+    static inline V v_fms_##S(V a, V b, V c) { return _mm256_fmsub_##P(a, b, c); }               \
     static inline V v_mul_low_##S(V a, V b, V p) { return _mm256_fmsub_##P(a, b, p); }           \
     static inline V v_max_##S(V a, V b) { return _mm256_max_##P(a, b); }                         \
     static inline V v_min_##S(V a, V b) { return _mm256_min_##P(a, b); }                         \

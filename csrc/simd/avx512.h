@@ -41,6 +41,7 @@ typedef __mmask8 vm64;
     static inline V v_div_##S(V a, V b) { return _mm512_div_##P(a, b); }                         \
     static inline V v_fma_##S(V a, V b, V c) { return _mm512_fmadd_##P(a, b, c); }               \
     static inline V v_fnma_##S(V a, V b, V c) { return _mm512_fnmadd_##P(a, b, c); }             \
+    static inline V v_fms_##S(V a, V b, V c) { return _mm512_fmsub_##P(a, b, c); }               \
     static inline V v_mul_low_##S(V a, V b, V p) { return _mm512_fmsub_##P(a, b, p); }           \
     static inline V v_max_##S(V a, V b) { return _mm512_max_##P(a, b); }                         \
     static inline V v_min_##S(V a, V b) { return _mm512_min_##P(a, b); }                         \
@@ -171,5 +172,9 @@ static inline unsigned v_mask_bits_f32(vm32 a) { return a; }
 static inline vf32 v_permute_f32(vf32 t, vi32 i)
 {
     return _mm512_permutexvar_ps(i, t);
+}
+static inline vf32 v_permute2_f32(vf32 t, vf32 u, vi32 i)
+{
+    return _mm512_permutex2var_ps(t, i, u);
 }
 #endif

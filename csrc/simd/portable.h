@@ -5,7 +5,7 @@
  *   v_OP_f32, v_OP_f64      one operation on a whole vector of VL_f32 or VL_f64 lanes
  *   load store              unaligned
  *   loadn storen            the first n lanes, 0 < n <= VL; other lanes load as 0; never over-reads
- *   fma(a,b,c) fnma(a,b,c)  a*b+c and c-a*b (one rounding where the target has FMA, else two)
+ *   fma fnma fms (a,b,c)    a*b+c, c-a*b, a*b-c (one rounding where the target has FMA, else two)
  *   mul_low(a,b,p)          a*b - p for p = mul(a,b): exact (f64 without FMA: to one part in 2^105)
  *   ldexp(a, n)             a * 2^n, rounded once, for whole n: |n| <= 250 (f32), 2000 (f64)
  *   max min                 b where either is NaN: max(a, b) = a > b ? a : b
@@ -21,6 +21,7 @@
  *   ixor_f32 mul_even_u32   32-bit lanes: exclusive or; products of the even lanes, 64 bits wide
  *   reverse4_u32            32-bit lanes of each 128 bits in reverse order
  *   permute_f32(t, i)       lane i of t for each lane; i's higher bits do not count. Not here
+ *   permute2_f32(t, u, i)   the same for 32 lanes, those of t and of u. Only in avx512.h
  *   mask_bits_f32           a mask's lanes as bits, the first lane's lowest. Not here
  */
 #ifndef FNN_SIMD_H
@@ -82,6 +83,7 @@ typedef vi64 vm64;
     static inline V v_div_##S(V a, V b) { return a / b; }                                        \
     static inline V v_fma_##S(V a, V b, V c) { return a * b + c; }                               \
     static inline V v_fnma_##S(V a, V b, V c) { return c - a * b; }                              \
+    static inline V v_fms_##S(V a, V b, V c) { return a * b - c; }                               \
     static inline V v_mul_low_##S(V a, V b, V p)                                                 \
     {                                                                                            \
         V ah = (V)((VI)a & HALF), bh = (V)((VI)b & HALF), al = a - ah, bl = b - bh;              \
