@@ -122,7 +122,7 @@ static void ftz_leave(int flags, unsigned old)
 static _Atomic(double) alone_until, alone_for;
 
 /* Which thread gets which task is chance; without this, so would be when its stack grows. */
-#define STACK_BYTES 65536
+#define STACK_BYTES 81920
 static _Thread_local int stack_touched;
 static void __attribute__((noinline)) touch_stack(void)
 {
