@@ -109,6 +109,17 @@ def test_odd_functions_keep_the_sign_of_zero(function):
             assert (np.signbit(y) == np.signbit(x)).all(), (target, dtype)
 
 
+@pytest.mark.parametrize(
+    ("function", "low"), [("tanh", -1), ("sigmoid", 0), ("softsign", -1), ("hardsigmoid", 0)]
+)
+def test_bounded_functions_stay_within_their_bounds(ulp, function, low):
+    x = ulp.fill(0, 977, (1 << 32) // 977)
+    for target in _core.runnable_targets():
+        _core.set_target(target)
+        y = CALLS[function](fnn.from_numpy(x)).numpy()
+        assert np.nanmin(y) == low and np.nanmax(y) == 1, (target, np.nanmin(y), np.nanmax(y))
+
+
 def test_measure_finds_one_wrong_element(ulp):
     x = np.linspace(-5, 5, 10_001, dtype=np.float32)
     truth = ulp.truth("exp", x)
