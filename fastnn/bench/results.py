@@ -331,6 +331,12 @@ def remarks(run: Run) -> list[str]:
     judged = [row.verdict for row in run.rows if row.verdict in ("ok", "short")]
     if judged:
         lines.append(f"{judged.count('ok')} of {len(judged)} rows reach their targets")
+    first = {row.work.name: row.judge(row.work.foundation) for row in run.rows}
+    judged = [verdict for verdict in first.values() if verdict]
+    if judged:
+        short = ", ".join(name for name, verdict in first.items() if verdict == "short")
+        lines.append(f"{judged.count('ok')} of {len(judged)} rows reach the foundation's targets"
+                     + (f"; short: {short}" if short else ""))  # fmt: skip
     return lines
 
 

@@ -78,9 +78,9 @@ def _full() -> Suite:
               for shape in ((64, 512, 784), (128, 10, 256), (32, 64, 64))),
             *_convs(), *_activations(),
             *(max_pool(128, 32, 32, d, **goals(1.0, 2.0)) for d in BOTH),
-            *(norm_relu(128, 16, 32, d, **goals(None, 2.0)) for d in BOTH),
+            *(norm_relu(128, 16, 32, d, **goals(1.0, 2.0)) for d in BOTH),
             *(cross_entropy(128, c, d, **goals(1.0, 2.0)) for c in (10, 1000) for d in BOTH),
-            sgd(10_000_000, **goals(1.0)), adam(10_000_000, **goals(None, 2.0)),
+            sgd(10_000_000, **goals(1.0)), adam(10_000_000, **goals(1.0, 2.0)),
         ],
         networks=[_relu_and_sigmoid(net, batch) for net, batch in NETWORKS.items()],
         shares=[[train_step(SHARES, 128, fn) for fn in (*ACTIVATIONS, "identity")]],
@@ -101,9 +101,9 @@ def _quick() -> Suite:
     names = [f"{fn} {size}, {FORWARD}" for fn in ("relu", "sigmoid") for size in ("32 K", "4 M")]
     rows += [w for w in _activations() if w.name in (*names, f"gelu 4 M, {FORWARD}")]
     rows += [max_pool(128, 32, 32, FORWARD, **goals(1.0, 2.0))]
-    rows += [norm_relu(128, 16, 32, FORWARD, **goals(None, 2.0))]
+    rows += [norm_relu(128, 16, 32, FORWARD, **goals(1.0, 2.0))]
     rows += [cross_entropy(128, 10, FORWARD, **goals(1.0, 2.0))]
-    rows += [adam(1_000_000, **goals(None, 2.0))]
+    rows += [adam(1_000_000, **goals(1.0, 2.0))]
     few = ("relu", "sigmoid", "tanh")
     return Suite(
         rows,

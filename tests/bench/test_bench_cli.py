@@ -329,6 +329,19 @@ def test_a_busy_machine_is_told():
         assert any("busy" in line for line in results.remarks(run)) == told
 
 
+def test_rows_that_reach_their_targets_are_counted():
+    def row(n, ours, foundation, target):
+        work = matmul(n, n, n, **goals(foundation, target))
+        return Row(work, {"fastnn": timing(ours), "a": timing(1.0)})
+
+    rows = [row(2, 1.0, 0.8, 2.0), row(3, 1.0, None, 1.0), row(4, 2.0, 0.8, 1.0)]
+    assert results.remarks(results.Run({}, rows)) == [
+        "1 of 3 rows reach their targets",
+        "1 of 2 rows reach the foundation's targets; short: matmul 4×4×4",
+    ]
+    assert results.remarks(results.Run({})) == []
+
+
 def test_machine():
     info = machine.describe(2)
     assert info["threads"] == 2 and info["cpu"] and info["date"].endswith("UTC")

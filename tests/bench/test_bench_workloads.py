@@ -170,7 +170,8 @@ def test_the_suite_has_every_row_with_its_targets():
     check("tanh 4 M, forward", 2.0, best=4.0)
     check("gelu 4 M, forward", 2.0, best=1.7)
     check("softplus 32 K, backward", 1.0, best=2.0)
-    check("Adam, 10 M parameters", None, best=2.0)
+    check("batch norm + ReLU 32@16² b128, backward", 1.0, best=2.0)
+    check("Adam, 10 M parameters", 1.0, best=2.0)
     pairs = [[w.args["fn"] for w in group] for group in whole.networks]
     assert pairs == [["relu", "sigmoid"]] * len(NETWORKS)
     assert [w.args["fn"] for w in whole.shares[0]] == [*ACTIVATIONS, "identity"]
