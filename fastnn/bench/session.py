@@ -40,8 +40,10 @@ class Plan:
 
 def bench(chosen: Suite, plan: Plan) -> results.Run:
     """Measure what was chosen. An interrupt ends the run; what it has so far is returned."""
+    host = machine.describe(plan.threads)  # its load, before the workers' imports add to it
     with Field(plan.ours, plan.peers, plan.threads, plan.isa) as field:
-        found = results.Run(_describe(field, plan), absent=field.absent, broken=field.broken)
+        info = {**host, **_describe(field, plan)}
+        found = results.Run(info, absent=field.absent, broken=field.broken)
         if results.busy(found):
             progress(results.BUSY + "\n")
 
@@ -91,8 +93,7 @@ def _title(group: list[Workload]) -> str:
 
 def _describe(field: Field, plan: Plan) -> dict[str, Any]:
     ours = field.workers[field.ours]
-    info: dict[str, Any] = {**machine.describe(plan.threads), "rounds": plan.rounds}
-    info |= ours.config
+    info: dict[str, Any] = {"rounds": plan.rounds, **ours.config}
     info["versions"] = ", ".join(f"{k} {v}" for k, v in field.versions.items())
     info["isa"] = plan.isa
     if plan.isa != "native":

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from fastnn.bench import charts, cli, display, lib_copy, machine, results, session
-from fastnn.bench.contest import Row, Timing
+from fastnn.bench.contest import Field, Row, Timing
 from fastnn.bench.figures import Figure
 from fastnn.bench.job import UnsupportedError
 from fastnn.bench.nets import train_step
@@ -327,6 +327,18 @@ def test_a_busy_machine_is_told():
     for load, told in (("0.2", False), ("1.9", True)):
         run = results.Run({"cores": 2, "load at start": load})
         assert any("busy" in line for line in results.remarks(run)) == told
+
+
+def test_the_load_is_taken_before_the_workers_start(dummies, monkeypatch):
+    def describe(threads):
+        assert not begun, "what the workers' imports add is not other programs' load"
+        return real(threads)
+
+    begun, real = [], machine.describe
+    dummies()
+    monkeypatch.setattr(machine, "describe", describe)
+    monkeypatch.setattr(session, "Field", lambda *args: begun.append(args) or Field(*args))
+    assert cli.run(parse("--quick", "--only", "^matmul")) == 0 and begun
 
 
 def test_rows_that_reach_their_targets_are_counted():
