@@ -133,7 +133,7 @@ def import_time(rounds: int = 5) -> Figure:
     """Time an import of fastnn beyond NumPy's, each in a fresh interpreter, by turns."""
     times: dict[str, list[float]] = {"numpy": [], "fastnn": []}
     env = environment(1, {})
-    env.pop("PYTHONDONTWRITEBYTECODE", None)  # an installed package has bytecode, an editable none
+    env.pop("PYTHONDONTWRITEBYTECODE", None)  # an installed package has bytecode
     for _ in range(rounds + 1):
         for name, taken in times.items():
             start = time.perf_counter()
